@@ -1,0 +1,142 @@
+"""The operations that sandbox_ctl offers the other functions, and what they answer."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from threadbox.errors import AppError, SandboxUnavailableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+Scope = Literal["turn", "signin"]
+
+
+class Access(BaseModel):
+    """How to call a running sandbox: its address, a use token and how many seconds that lives."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    token: str
+    expires_in: int
+    generation: int
+    session_id: str
+
+
+class Starting(BaseModel):
+    """How far a start has come."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: str
+    detail: str
+    generation: int
+
+
+class Refusal(BaseModel):
+    """An error of the tree, on its way between two functions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    message: str
+    retry_after: int | None = None
+
+
+class Reply(BaseModel):
+    """Exactly one of the four."""
+
+    model_config = ConfigDict(frozen=True)
+
+    access: Access | None = None
+    starting: Starting | None = None
+    error: Refusal | None = None
+    stopped: bool = False
+
+    @classmethod
+    def of_ensure(cls, answer: Access | Starting) -> "Reply":
+        """Wrap what ensure answered."""
+        return cls(access=answer) if isinstance(answer, Access) else cls(starting=answer)
+
+    @classmethod
+    def of_error(cls, error: AppError) -> "Reply":
+        """Wrap an error."""
+        return cls(error=Refusal(code=error.code, message=str(error), retry_after=error.retry_after))
+
+    def raised(self) -> "Reply":
+        """Return the reply; if it is an error, raise it as what it was."""
+        if self.error is not None:
+            raise _class_of(self.error.code)(self.error.message, retry_after=self.error.retry_after)
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxControlClient:
+    """Invokes sandbox_ctl."""
+
+    client: "LambdaClient"
+    function: str
+
+    def ensure(
+        self, thread_id: str, *, scope: Scope, waiting_for: int | None = None, suspect: int | None = None
+    ) -> Access | Starting:
+        """
+        Return access to the thread's sandbox, or how far its start has come.
+
+        Raises:
+            SandboxUnavailableError: it cannot be started, or sandbox_ctl does not answer.
+        """
+        reply = self._invoke(
+            operation="ensure", thread_id=thread_id, scope=scope, waiting_for=waiting_for, suspect=suspect
+        )
+        answer = reply.access or reply.starting
+        if answer is None:
+            raise SandboxUnavailableError("The sandbox could not be reached just now.", retry_after=5)
+        return answer
+
+    def lend(self, thread_id: str, *, scope: Scope, generation: int) -> Access:
+        """
+        Return access to the running sandbox of *generation*; never starts one.
+
+        Raises:
+            StaleGenerationError: that sandbox is gone.
+            SandboxUnavailableError: it is not running, or sandbox_ctl does not answer.
+        """
+        reply = self._invoke(operation="lend", thread_id=thread_id, scope=scope, generation=generation)
+        if reply.access is None:
+            raise SandboxUnavailableError("The sandbox could not be reached just now.", retry_after=5)
+        return reply.access
+
+    def stop(self, thread_id: str) -> None:
+        """
+        Ask the thread's sandbox to end, if it has one.
+
+        Raises:
+            ConflictError: it is only just being started.
+            SandboxUnavailableError: it cannot be stopped just now, or sandbox_ctl does not answer.
+        """
+        self._invoke(operation="stop", thread_id=thread_id)
+
+    def _invoke(self, **operation: Any) -> Reply:
+        try:
+            answer = self.client.invoke(FunctionName=self.function, Payload=json.dumps(operation))
+            payload = answer["Payload"].read()
+            if answer.get("FunctionError"):
+                raise SandboxUnavailableError("The sandbox could not be reached just now.", retry_after=5)
+            return Reply.model_validate_json(payload).raised()
+        except (ClientError, BotoCoreError, ValidationError) as exc:
+            raise SandboxUnavailableError("The sandbox could not be reached just now.", retry_after=5) from exc
+
+
+def _class_of(code: str) -> type[AppError]:
+    todo: list[type[AppError]] = [AppError]
+    while todo:
+        cls = todo.pop()
+        if cls.code == code:
+            return cls
+        todo += cls.__subclasses__()
+    return AppError

@@ -1,0 +1,104 @@
+"""Where errors become answers: HTTP bodies here, frames through :func:`user_sentence`."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from threadbox.errors import (
+    AppError,
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    OpenCodeError,
+    RateLimitedError,
+    SandboxUnavailableError,
+    TooLargeError,
+    UnauthorizedError,
+)
+from threadbox.telemetry import logger
+
+HTTP_STATUS: dict[type[AppError], HTTPStatus] = {
+    InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
+    OpenCodeError: HTTPStatus.BAD_GATEWAY,
+    SandboxUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    AppError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+INTERNAL = AppError("Something went wrong on our side. Please try again.")
+
+
+def http_status(error: AppError) -> HTTPStatus:
+    """Return the HTTP status of the nearest class in the error's ancestry."""
+    return next(HTTP_STATUS[cls] for cls in type(error).__mro__ if cls in HTTP_STATUS)
+
+
+def error_body(error: AppError, *, thread_id: str | None, request_id: str) -> dict[str, object]:
+    """Return the one shape every error answer has."""
+    return {
+        "ok": False,
+        "code": error.code,
+        "message": str(error),
+        "thread_id": thread_id,
+        "request_id": request_id,
+        "details": error.details,
+    }
+
+
+def error_response(error: AppError, request: Request) -> JSONResponse:
+    """Return *error* as the answer to *request*."""
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    body = error_body(error, thread_id=request.path_params.get("thread"), request_id=request_id(request))
+    return JSONResponse(body, status_code=http_status(error), headers=headers)
+
+
+def request_id(request: Request) -> str:
+    """Return the Lambda request id that Mangum carries in the ASGI scope."""
+    return str(getattr(request.scope.get("aws.context"), "aws_request_id", ""))
+
+
+def create_http_app(*, title: str, version: str, max_body: int = 4 * 1024 * 1024) -> FastAPI:
+    """Return a FastAPI app whose every failure has the one error shape. API Gateway answers CORS in front of it."""
+    app = FastAPI(title=title, version=version, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.exception_handler(AppError)
+    async def app_error(request: Request, error: AppError) -> Response:
+        return error_response(error, request)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        return error_response(InvalidRequestError(problems), request)
+
+    @app.exception_handler(HTTPException)
+    async def http_exception(request: Request, error: HTTPException) -> Response:
+        if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            return error_response(NotFoundError("There is nothing at this address."), request)
+        return error_response(InvalidRequestError(str(error.detail)), request)
+
+    @app.middleware("http")
+    async def boundary(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        if int(request.headers.get("content-length") or 0) > max_body:
+            return error_response(TooLargeError("The body is too large.", limit=max_body), request)
+        try:
+            return await call_next(request)
+        except Exception:  # noqa: BLE001 - the one boundary: what nobody foresaw is logged, and answered without its cause
+            logger.exception("unhandled", path=request.url.path)
+            return error_response(INTERNAL, request)
+
+    return app
+
+
+def user_sentence(error: AppError) -> str:
+    """Return what a person reads in the chat when a turn fails with *error*."""
+    return str(error)

@@ -1,0 +1,166 @@
+"""The WebSocket connections of a thread: their rows, and posting frames to them."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from boto3.dynamodb.conditions import Key
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ConfigDict
+
+from threadbox.errors import RateLimitedError
+from threadbox.telemetry import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
+    from mypy_boto3_dynamodb.service_resource import Table
+
+SOCKETS_VERSION = "sockets_version"
+
+
+class Socket(BaseModel):
+    """
+    One connection.
+
+    ``offered`` and ``acked`` name the request whose answer so far it was offered to attach to, and wants.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    thread_id: str
+    connection_id: str
+    user_id: str
+    offered: str | None = None
+    acked: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketStore:
+    """
+    The ``SOCK#`` items of threads and the ``CONN#`` items that lead from a connection back to its thread.
+
+    Every change raises the version on the thread's ``TURN`` item, which a running turn reads with each renewal of
+    its lease: so it learns of new sockets without asking.
+    """
+
+    table: "Table"
+
+    def create(self, socket: Socket) -> None:
+        """Store a new connection; repeating it changes nothing."""
+        row = socket.model_dump(exclude_none=True, exclude={"thread_id"})
+        self.table.meta.client.transact_write_items(
+            TransactItems=[
+                {
+                    "Put": {
+                        "TableName": self.table.name,
+                        "Item": {**_key(socket.thread_id, socket.connection_id), **row},
+                    }
+                },
+                {
+                    "Put": {
+                        "TableName": self.table.name,
+                        "Item": {**_connection_key(socket.connection_id), **row, "of": socket.thread_id},
+                    }
+                },
+            ]
+        )
+        self._raise_version(socket.thread_id)
+
+    def find(self, connection_id: str) -> Socket | None:
+        """Return the connection's row, or None when it is closed or revoked."""
+        item = self.table.get_item(Key=_connection_key(connection_id), ConsistentRead=True).get("Item")
+        return Socket.model_validate({**item, "thread_id": item["of"]}) if item else None
+
+    def list(self, thread_id: str) -> "list[Socket]":
+        """Return the thread's connections."""
+        answer = self.table.query(
+            KeyConditionExpression=Key("thread_id").eq(thread_id) & Key("sk").begins_with("SOCK#"), ConsistentRead=True
+        )
+        return [Socket.model_validate(item) for item in answer["Items"]]
+
+    def offer(self, socket: Socket, request_id: str) -> None:
+        """Note that the connection was offered to attach to *request_id*: no live frames until it says it wants to."""
+        self._mark(socket, "SET offered = :request REMOVE acked", request_id)
+
+    def ack(self, socket: Socket, request_id: str) -> None:
+        """Note that the connection wants the answer of *request_id* from its beginning."""
+        self._mark(socket, "SET acked = :request", request_id)
+
+    def delete(self, thread_id: str, connection_id: str) -> None:
+        """Remove a connection; removing it again changes nothing."""
+        self.table.delete_item(Key=_key(thread_id, connection_id))
+        self.table.delete_item(Key=_connection_key(connection_id))
+        self._raise_version(thread_id)
+
+    def _mark(self, socket: Socket, update: str, request_id: str) -> None:
+        try:
+            self.table.update_item(
+                Key=_key(socket.thread_id, socket.connection_id),
+                UpdateExpression=update,
+                ConditionExpression="attribute_exists(sk)",
+                ExpressionAttributeValues={":request": request_id},
+            )
+        except self.table.meta.client.exceptions.ConditionalCheckFailedException:
+            return
+        self._raise_version(socket.thread_id)
+
+    def _raise_version(self, thread_id: str) -> None:
+        self.table.update_item(
+            Key={"thread_id": thread_id, "sk": "TURN"},
+            UpdateExpression=f"ADD {SOCKETS_VERSION} :one",
+            ExpressionAttributeValues={":one": 1},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionsClient:
+    """Posts through ``@connections``."""
+
+    client: "ApiGatewayManagementApiClient"
+
+    def post(self, connection_id: str, frame: str) -> bool:
+        """
+        Post one frame; False when the connection is gone.
+
+        Raises:
+            RateLimitedError: the connection's buffer is full, or API Gateway throttles or cannot be reached.
+        """
+        try:
+            self.client.post_to_connection(ConnectionId=connection_id, Data=frame.encode())
+        except self.client.exceptions.GoneException:
+            return False
+        except (ClientError, BotoCoreError) as exc:
+            raise RateLimitedError("The connection takes no frames just now.") from exc
+        return True
+
+    def close(self, connection_id: str) -> None:
+        """Close a connection; one that is gone is closed."""
+        with suppress(self.client.exceptions.GoneException, ClientError, BotoCoreError):
+            self.client.delete_connection(ConnectionId=connection_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketBroadcast:
+    """Posts to all sockets of a thread, for what is said once; a turn has ordered writers instead."""
+
+    store: SocketStore
+    connections: ConnectionsClient
+
+    def post(self, thread_id: str, frame: str) -> None:
+        """Post *frame* to every socket of the thread; forget those that are gone, pass over those that are full."""
+        for socket in self.store.list(thread_id):
+            try:
+                delivered = self.connections.post(socket.connection_id, frame)
+            except RateLimitedError:
+                logger.warning("socket takes no frames", connection_id=socket.connection_id)
+                continue
+            if not delivered:
+                self.store.delete(thread_id, socket.connection_id)
+
+
+def _key(thread_id: str, connection_id: str) -> dict[str, str]:
+    return {"thread_id": thread_id, "sk": f"SOCK#{connection_id}"}
+
+
+def _connection_key(connection_id: str) -> dict[str, str]:
+    return {"thread_id": f"CONN#{connection_id}", "sk": "CONN"}
