@@ -1,0 +1,68 @@
+"""Composes sandboxd and runs it to its end: the only module that knows all the others."""
+
+import asyncio
+import logging
+import signal
+import sys
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+import httpx
+from pydantic import ValidationError
+
+from sandboxd import kernel
+from sandboxd.app import create_app
+from sandboxd.contract import ExitCode
+from sandboxd.identity import IdentityError, get_task_arn
+from sandboxd.listener import bind_socket, listening
+from sandboxd.sandbox import Sandbox
+from sandboxd.settings import Settings
+from sandboxd.tokens import TokenVerifier, public_keys
+from sandboxd.upstream import TIMEOUT, ModelProxy, create_model_app
+
+logger = logging.getLogger("sandboxd")
+
+
+async def run(settings: Settings) -> ExitCode:
+    """Serve one thread, and return why that ended."""
+    keys = public_keys(settings.call_keys)
+    task_arn = await get_task_arn(str(settings.metadata_uri))
+    async with AsyncExitStack() as stack:
+        outside = bind_socket(settings.host, settings.port)
+        loopback = bind_socket("127.0.0.1", 0)
+        model_client = await stack.enter_async_context(httpx.AsyncClient(timeout=TIMEOUT, trust_env=False))
+        proxy = ModelProxy(port=loopback.getsockname()[1], client=model_client)
+        sandbox = Sandbox(settings, task_arn=task_arn, version=version("sandboxd"), proxy=proxy)
+        app = create_app(sandbox, TokenVerifier(keys, audience=task_arn), body_bytes=settings.body_bytes)
+        await stack.enter_async_context(listening(create_model_app(proxy), loopback))
+        await stack.enter_async_context(listening(app, outside))
+        stack.push_async_callback(sandbox.close)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, sandbox.end, ExitCode.OK)
+        loop.add_signal_handler(signal.SIGCHLD, sandbox.reap_orphans)
+        return await sandbox.ended()
+
+
+def main() -> ExitCode:
+    """Read the settings, protect this process, run."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for chatty in ("httpx", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    kernel.make_undumpable()
+    kernel.adopt_orphans()
+    try:
+        code = asyncio.run(run(Settings()))
+    except ValidationError as exc:
+        # Names only: a value may be worth hiding.
+        logger.critical("bad settings: %s", ", ".join(str(item["loc"][0]) for item in exc.errors()))
+        return ExitCode.MISCONFIGURED
+    except (IdentityError, ValueError, OSError) as exc:
+        logger.critical("cannot start: %s", exc)
+        return ExitCode.MISCONFIGURED
+    logger.info("ended: %s", code.name)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

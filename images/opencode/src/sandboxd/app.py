@@ -1,0 +1,157 @@
+"""sandboxd's routes, and only those: what they do is in the modules they call."""
+
+from typing import Annotated
+
+import httpx
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from sandboxd.contract import Bind, ExitCode, Status
+from sandboxd.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    OpenCodeError,
+    SandboxdError,
+)
+from sandboxd.gate import CallGate
+from sandboxd.relay import relay
+from sandboxd.sandbox import Sandbox
+from sandboxd.tokens import Claims, TokenVerifier
+
+ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class Health(BaseModel):
+    """sandboxd answers."""
+
+    ok: bool = True
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    code: str
+    message: str
+
+
+class _EventStream(StreamingResponse):
+    media_type = "application/x-ndjson"
+
+
+def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) -> FastAPI:
+    """The application on the sandbox's address: every route lies behind the gate, what is no route is OpenCode's."""
+    app = FastAPI(
+        title="sandboxd",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # For the document only: CallGate checks the token before any of this runs.
+        dependencies=[Depends(HTTPBearer(auto_error=False, description="a call token", scheme_name="call"))],
+        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+    )
+    app.add_middleware(CallGate, verifier=verifier, binding=sandbox, body_bytes=body_bytes)
+    app.add_exception_handler(SandboxdError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_no_route)
+    app.add_exception_handler(Exception, _answer_internal)
+    app.include_router(_own_routes(sandbox))
+
+    @app.api_route("/{path:path}", methods=ALL_METHODS, include_in_schema=False)
+    async def pass_on(path: str, request: Request) -> Response:
+        if path.split("/", maxsplit=1)[0] == "sandboxd":
+            raise NotFoundError
+        return await _ask_opencode(sandbox, request)
+
+    return app
+
+
+def _own_routes(sandbox: Sandbox) -> APIRouter:
+    router = APIRouter(prefix="/sandboxd")
+
+    @router.get("/hello")
+    async def hello() -> Status:
+        """Who answers here, before anything is entrusted to it."""
+        return sandbox.status()
+
+    @router.get("/status")
+    async def status(wait: Annotated[float, Query(ge=0, le=10)] = 0) -> Status:
+        """How far the sandbox is; with ``wait``, answers once it is done booting or that many seconds have passed."""
+        await sandbox.wait_booted(wait)
+        return sandbox.status()
+
+    @router.get("/health")
+    async def health() -> Health:
+        """Sandboxd itself answers; says nothing of OpenCode."""
+        return Health()
+
+    @router.post("/bind")
+    async def bind(body: Bind, request: Request) -> Status:
+        """Serve this thread, for good. Boots OpenCode in the background."""
+        claims: Claims = request.state.claims
+        if (claims.thread, claims.gen) != (body.thread_id, body.generation):
+            raise ForbiddenError
+        sandbox.bind(body)
+        return sandbox.status()
+
+    @router.post("/stop", status_code=202)
+    async def stop() -> Status:
+        """End OpenCode and sandboxd."""
+        sandbox.end(ExitCode.OK)
+        return sandbox.status()
+
+    @router.get("/events", response_class=_EventStream)
+    async def events(
+        after: Annotated[int | None, Query(ge=0, lt=2**63)] = None, generation: int | None = None
+    ) -> StreamingResponse:
+        """OpenCode's events after number ``after`` (omitted: from now on) as lines of JSON, without end."""
+        return _EventStream(sandbox.events(after=after, generation=generation))
+
+    return router
+
+
+async def _ask_opencode(sandbox: Sandbox, request: Request) -> Response:
+    opencode = sandbox.opencode
+    raw_path: bytes = request.scope["raw_path"]
+    query: bytes = request.scope["query_string"]
+    url = opencode.client.base_url.copy_with(raw_path=raw_path + (b"?" + query if query else b""))
+    try:
+        answer, response = await relay(
+            opencode.client, request, url, extra_headers={"authorization": opencode.authorization}
+        )
+    except httpx.HTTPError as exc:
+        raise OpenCodeError from exc
+    # OpenCode answers unknown routes with its web page, status 200.
+    if answer.headers.get("content-type", "").startswith("text/html"):
+        await answer.aclose()
+        raise NotFoundError
+    return response
+
+
+async def _answer_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SandboxdError)  # noqa: S101 - registered for this class only
+    return JSONResponse(error.body(), error.status)
+
+
+async def _answer_invalid(_: Request, error: Exception) -> Response:
+    """Names the fields, never their content (to which the names inside a map belong): there may be a key in it."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+    fields = sorted({".".join(str(part) for part in item["loc"][:2]) for item in error.errors()})
+    refusal = InvalidRequestError(f"malformed: {', '.join(fields)}")
+    return JSONResponse(refusal.body(), refusal.status)
+
+
+async def _answer_no_route(_: Request, _error: Exception) -> Response:
+    """What the framework itself refuses: an unknown method, a body that is not JSON at all."""
+    return JSONResponse(NotFoundError().body(), NotFoundError.status)
+
+
+async def _answer_internal(_: Request, _error: Exception) -> Response:
+    """A fault of ours: nothing of its cause leaks, the server logs it."""
+    failure = SandboxdError()
+    return JSONResponse(failure.body(), failure.status)

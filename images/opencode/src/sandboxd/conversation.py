@@ -1,0 +1,77 @@
+"""The one session of a thread, and the prompt that makes OpenCode quick before the user's first."""
+
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from sandboxd.errors import OpenCodeError
+from sandboxd.providers import WARM_UP
+
+T = TypeVar("T")
+
+WARM_UP_TITLE = "sandboxd warm-up"
+
+
+class _Time(BaseModel):
+    created: float
+
+
+class _Session(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    title: str = ""
+    parentID: str | None = None  # noqa: N815 - OpenCode's name
+    time: _Time
+
+
+_SESSIONS = TypeAdapter(list[_Session])
+
+
+class Conversation:
+    """The sessions of one OpenCode server, as far as sandboxd minds them."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def find_or_create(self, title: str) -> str:
+        """
+        Return the id of the thread's session: the oldest root session there is (a restored database has it).
+
+        Raises:
+            OpenCodeError: OpenCode failed.
+        """
+        sessions = await self._call("GET", "/session", _SESSIONS)
+        roots = [session for session in sessions if session.parentID is None and session.title != WARM_UP_TITLE]
+        if roots:
+            return min(roots, key=lambda session: session.time.created).id
+        return await self._create(title)
+
+    async def begin_warm_up(self) -> str:
+        """Make the throwaway session of the warm-up and return its id."""
+        return await self._create(WARM_UP_TITLE)
+
+    async def warm_up(self, session_id: str) -> None:
+        """
+        Play one real prompt to its end in the throwaway session, then delete that.
+
+        Raises:
+            OpenCodeError: OpenCode failed.
+        """
+        prompt = {
+            "model": {"providerID": WARM_UP, "modelID": WARM_UP},
+            "parts": [{"type": "text", "text": "warm up"}],
+        }
+        await self._call("POST", f"/session/{session_id}/message", TypeAdapter(dict[str, object]), prompt)
+        await self._call("DELETE", f"/session/{session_id}", TypeAdapter(bool))
+
+    async def _create(self, title: str) -> str:
+        return (await self._call("POST", "/session", TypeAdapter(_Session), {"title": title})).id
+
+    async def _call(self, method: str, path: str, shape: TypeAdapter[T], body: object = None) -> T:
+        try:
+            answer = await self._client.request(method, path, json=body)
+            return shape.validate_json(answer.raise_for_status().content)
+        except (httpx.HTTPError, ValidationError) as exc:
+            raise OpenCodeError(f"OpenCode failed at {method} {path}") from exc

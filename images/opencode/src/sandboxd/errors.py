@@ -1,0 +1,104 @@
+"""
+Everything a caller may be told about, in one tree.
+
+* SandboxdError                internal
+  + UnauthorizedError          unauthorized
+  + ForbiddenError             forbidden
+  + NotFoundError              not_found
+  + AlreadyBoundError          already_bound
+  + StaleGenerationError       stale_generation
+  + TooLargeError              too_large
+  + InvalidRequestError        invalid_request
+  + OpenCodeError              opencode_error
+  + NotReadyError              not_ready
+"""
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class SandboxdError(Exception):
+    """The call failed in a way its caller may be told about."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    message: ClassVar[str] = "sandboxd failed"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.message)
+
+    def body(self) -> dict[str, str]:
+        """The JSON body of the answer."""
+        return {"code": self.code, "message": str(self)}
+
+
+class UnauthorizedError(SandboxdError):
+    """No token, or one that proves nothing. Never says which: that would help whoever guesses."""
+
+    code = "unauthorized"
+    status = HTTPStatus.UNAUTHORIZED
+    message = "a valid call token is needed"
+
+
+class ForbiddenError(SandboxdError):
+    """A genuine token that does not open this."""
+
+    code = "forbidden"
+    status = HTTPStatus.FORBIDDEN
+    message = "this call token does not open this route"
+
+
+class NotFoundError(SandboxdError):
+    """There is no such route."""
+
+    code = "not_found"
+    status = HTTPStatus.NOT_FOUND
+    message = "no such route"
+
+
+class AlreadyBoundError(SandboxdError):
+    """The sandbox serves another thread or generation, for good."""
+
+    code = "already_bound"
+    status = HTTPStatus.CONFLICT
+    message = "this sandbox is bound already"
+
+
+class StaleGenerationError(SandboxdError):
+    """A cursor of another generation: its numbers mean nothing here."""
+
+    code = "stale_generation"
+    status = HTTPStatus.CONFLICT
+    message = "the cursor belongs to another generation"
+
+
+class TooLargeError(SandboxdError):
+    """The body is over the limit."""
+
+    code = "too_large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    message = "the body is too large"
+
+
+class InvalidRequestError(SandboxdError):
+    """Body or query do not have the shape they must have."""
+
+    code = "invalid_request"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    message = "the request is malformed"
+
+
+class OpenCodeError(SandboxdError):
+    """OpenCode gave no usable answer."""
+
+    code = "opencode_error"
+    status = HTTPStatus.BAD_GATEWAY
+    message = "OpenCode did not answer"
+
+
+class NotReadyError(SandboxdError):
+    """The sandbox is not (or no longer) ready for this."""
+
+    code = "not_ready"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    message = "the sandbox is not ready"

@@ -1,0 +1,91 @@
+"""Models of several providers, through the real OpenCode and its bundled packages, to a scripted endpoint."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import (
+    ANTHROPIC_KEY,
+    API_KEY,
+    OPENAI_KEY,
+    ControlPlane,
+    Sandboxd,
+    ScriptedModel,
+    answer_of,
+    running,
+    turn_of,
+)
+
+
+@pytest.fixture(scope="module")
+def sandboxd(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxd]:
+    """A sandbox with a key for every provider, that reaches nothing but the scripted model."""
+    with running(ControlPlane(), tmp_path_factory.mktemp("models")) as sandboxd:
+        keys = {"default": API_KEY, "anthropic": ANTHROPIC_KEY, "openai-api": OPENAI_KEY}
+        elsewhere = {"anthropic": model.base_url, "openai-api": model.base_url}
+        assert sandboxd.bind(model, keys=keys, base_urls=elsewhere).status_code == 200
+        assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
+        yield sandboxd
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "credential"),
+    [
+        ("anthropic/claude-sonnet-4-6", "messages", ("x-api-key", ANTHROPIC_KEY)),
+        ("openai-api/gpt-5.6", "responses", ("authorization", f"Bearer {OPENAI_KEY}")),
+        ("default/demo", "chat/completions", ("authorization", f"Bearer {API_KEY}")),
+    ],
+)
+def test_each_provider_is_asked_in_its_own_words_with_its_own_key(
+    sandboxd: Sandboxd, model: ScriptedModel, name: str, path: str, credential: tuple[str, str]
+) -> None:
+    """The packages are part of OpenCode: nothing is installed, and no other key goes along."""
+    model.requests.clear()
+
+    with sandboxd.events() as lines:
+        next(lines)
+        sandboxd.prompt("hi", model=name)
+        answer = answer_of(turn_of(lines))
+
+    assert answer == {"messages": "bonjour", "responses": "salut", "chat/completions": "hello"}[path]
+    asked, headers, body = model.requests[-1]
+    assert (asked, body["model"]) == (f"/v1/{path}", name.partition("/")[2])
+    assert [(header, headers[header]) for header in ("authorization", "x-api-key") if header in headers] == [credential]
+
+
+def test_the_default_is_a_provider_with_a_key(sandboxd: Sandboxd) -> None:
+    """What is prompted without naming a model goes to the model that the list calls the default."""
+    config = sandboxd.call("GET", "/config").json()
+    known = sandboxd.call("GET", "/config/providers").json()
+
+    assert config["model"] == f"anthropic/{known['default']['anthropic']}"
+    assert "small_model" not in config
+
+
+def test_the_warm_up_is_over_once_there_is_a_way_out(sandboxd: Sandboxd, model: ScriptedModel) -> None:
+    """Its model cannot be talked to; that fails at once and calls nobody."""
+    model.requests.clear()
+
+    with sandboxd.events() as lines:
+        next(lines)
+        sandboxd.prompt("hi", model="warm-up/warm-up")
+        turn = turn_of(lines)
+
+    assert "no model is configured" in json.dumps(turn)
+    assert model.requests == []
+
+
+def test_without_any_model_the_sandbox_works_and_a_prompt_says_so(tmp_path: Path) -> None:
+    """A model may come later (by sign-in); until then the answer is an error in words."""
+    with running(ControlPlane(), tmp_path) as sandboxd:
+        sandboxd.bind(model=None, keys={})
+        assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
+        session = sandboxd.call("GET", "/sandboxd/status").json()["session_id"]
+        with sandboxd.events() as lines:
+            next(lines)
+            parts = [{"type": "text", "text": "hi"}]
+            sandboxd.turn_call("POST", f"/session/{session}/prompt_async", {"parts": parts})
+            turn = turn_of(lines)
+
+    assert "no model is configured" in json.dumps(turn)
