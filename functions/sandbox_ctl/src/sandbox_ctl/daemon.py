@@ -1,0 +1,97 @@
+"""Control calls to sandboxd, each signed for one sandbox, method, path and body (images/opencode/openapi.json)."""
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Literal, TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sandbox_ctl.callkeys import Audience, CallSigner
+from sandbox_ctl.models import KnownProviders, ModelAccess
+from sandbox_ctl.sandboxes import Sandbox
+from threadbox.errors import OpenCodeError
+
+PORT = 4096
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+class DaemonStatus(BaseModel):
+    """What sandboxd says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task_arn: str
+    state: Literal["unbound", "booting", "ready", "stopping"]
+    thread_id: str | None
+    generation: int | None
+    session_id: str | None
+    opencode_version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonClient:
+    """Speaks to the sandboxd of one sandbox at a time."""
+
+    http: httpx.Client
+    signer: CallSigner
+
+    def hello(self, sandbox: Sandbox) -> DaemonStatus:
+        """
+        Ask who answers at the sandbox's address.
+
+        Raises:
+            OpenCodeError: nobody answers there, or not as this sandbox.
+        """
+        status = self._call(sandbox, "GET", "/sandboxd/hello", DaemonStatus)
+        if status.task_arn != sandbox.task_arn:
+            raise OpenCodeError("Another sandbox answers at this address.")
+        if status.state != "unbound" and (status.thread_id, status.generation) != (
+            sandbox.thread_id,
+            sandbox.generation,
+        ):
+            raise OpenCodeError("The sandbox at this address serves another thread.")
+        return status
+
+    def bind(self, sandbox: Sandbox, models: ModelAccess) -> DaemonStatus:
+        """Give the sandbox its thread, generation and access to models; doing it again changes nothing."""
+        body = {
+            "thread_id": sandbox.thread_id,
+            "generation": sandbox.generation,
+            "model": models.model.model_dump() if models.model else None,
+            "keys": {provider: key.get_secret_value() for provider, key in models.keys.items()},
+            "base_urls": models.base_urls,
+        }
+        return self._call(sandbox, "POST", "/sandboxd/bind", DaemonStatus, json.dumps(body).encode())
+
+    def status(self, sandbox: Sandbox, *, wait: int) -> DaemonStatus:
+        """Return its state, after at most *wait* seconds if it is booting until then."""
+        return self._call(sandbox, "GET", f"/sandboxd/status?wait={wait}", DaemonStatus, patience=wait)
+
+    def providers(self, sandbox: Sandbox) -> KnownProviders:
+        """Return the providers and models that OpenCode has."""
+        return self._call(sandbox, "GET", "/config/providers", KnownProviders)
+
+    def _call(
+        self, sandbox: Sandbox, method: str, path: str, shape: type[Shape], body: bytes = b"", *, patience: int = 0
+    ) -> Shape:
+        token = self.signer.control(audience(sandbox), method=method, path=path, body=body)
+        try:
+            response = self.http.request(
+                method,
+                f"http://{sandbox.address}:{PORT}{path}",
+                content=body,
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                timeout=httpx.Timeout(3 + patience, connect=1),
+            )
+            if response.status_code != HTTPStatus.OK:
+                raise OpenCodeError("The sandbox refused a call.", status=response.status_code)
+            return shape.model_validate_json(response.content)
+        except (httpx.HTTPError, ValidationError) as exc:
+            raise OpenCodeError("The sandbox does not answer.") from exc
+
+
+def audience(sandbox: Sandbox) -> Audience:
+    """Return whom a call to the sandbox is for."""
+    return Audience(sandbox.task_arn or "", sandbox.thread_id, sandbox.generation, sandbox.launch.key_id)

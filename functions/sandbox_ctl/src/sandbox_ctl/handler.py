@@ -1,0 +1,82 @@
+"""Composition root of sandbox_ctl: the only module that reads the environment and builds clients."""
+
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+from mangum import Mangum
+from mangum.types import LambdaContext
+
+from sandbox_ctl.app import create_app
+from sandbox_ctl.callkeys import CallSigner
+from sandbox_ctl.daemon import DaemonClient
+from sandbox_ctl.events import TaskChanged
+from sandbox_ctl.launcher import FargateLauncher
+from sandbox_ctl.models import Model, ModelAccess, usable_keys
+from sandbox_ctl.offers import OfferService
+from sandbox_ctl.operations import perform
+from sandbox_ctl.sandboxes import SandboxStore
+from sandbox_ctl.service import SandboxService
+from sandbox_ctl.settings import Settings
+from sandbox_ctl.starts import Starter
+from threadbox.secrets import JsonSecret
+from threadbox.sessions import SessionVerifier
+from threadbox.telemetry import logger
+from threadbox.threads import ThreadStore
+
+settings = Settings()
+table = boto3.resource("dynamodb").Table(settings.table_name)
+secretsmanager = boto3.client("secretsmanager")
+threads = ThreadStore(table=table)
+store = SandboxStore(table=table)
+signer = CallSigner(secret=JsonSecret(client=secretsmanager, arn=settings.call_secret_arn))
+model_keys = JsonSecret(client=secretsmanager, arn=settings.model_keys_secret_arn)
+model_urls = {"anthropic": settings.anthropic_api_url, "openai-api": settings.openai_api_url}
+
+
+def models() -> ModelAccess:
+    """Return what a new sandbox gets: the configured model, and the keys as the secret has them now."""
+    configured = settings.model_base_url and settings.model_name
+    return ModelAccess(
+        model=Model(base_url=settings.model_base_url, name=settings.model_name) if configured else None,
+        keys=usable_keys(model_keys.current()) if settings.model_keys_secret_arn else {},
+        base_urls={provider: url for provider, url in model_urls.items() if url},
+    )
+
+
+launcher = FargateLauncher(
+    ecs=boto3.client("ecs", config=Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 2})),
+    cluster=settings.cluster,
+    subnets=settings.subnets,
+    security_group=settings.sandbox_security_group,
+)
+daemon = DaemonClient(http=httpx.Client(), signer=signer)
+service = SandboxService(
+    store=store,
+    starter=Starter(store=store, launcher=launcher, daemon=daemon, models=models),
+    signer=signer,
+    task_definition=settings.task_definition,
+)
+_http = Mangum(
+    create_app(
+        service,
+        OfferService(sandboxes=service, daemon=daemon),
+        sessions=SessionVerifier(secret=JsonSecret(client=secretsmanager, arn=settings.session_secret_arn)),
+        threads=threads,
+    ),
+    lifespan="off",
+)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
+    """Answer an operation of another function, a request of the HTTP API, or an event of ECS."""
+    if "operation" in event:
+        return perform(service, event)
+    if "requestContext" in event:
+        return _http(event, context)
+    changed = TaskChanged.model_validate(event)
+    if (thread_id := threads.of_hash(changed.detail.started_by)) is not None:
+        service.task_changed(thread_id, changed.detail.task_arn)
+    return None

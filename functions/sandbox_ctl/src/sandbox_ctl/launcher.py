@@ -1,0 +1,142 @@
+"""Starting tasks on ECS Fargate, behind an interface small enough for another launcher."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ConfigDict
+
+from sandbox_ctl.sandboxes import Sandbox
+from threadbox.errors import SandboxUnavailableError
+from threadbox.identifiers import thread_hash
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_ecs.type_defs import (
+        KeyValuePairTypeDef,
+        NetworkConfigurationTypeDef,
+        TaskOverrideTypeDef,
+        TaskTypeDef,
+    )
+
+CONTAINER = "sandbox"
+
+
+class Task(BaseModel):
+    """A task as the launcher sees it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    arn: str
+    running: bool
+    stopped: bool
+    address: str | None = None
+    reason: str = ""
+
+
+class Launcher(Protocol):
+    """Starts, looks at and stops the one task of a sandbox's generation."""
+
+    def launch(self, sandbox: Sandbox) -> str:
+        """Start the task and return its ARN; repeating it for the same generation returns the same task."""
+
+    def describe(self, task_arn: str) -> Task:
+        """Return the task; one that is no longer known counts as stopped."""
+
+    def stop(self, task_arn: str, *, reason: str) -> None:
+        """Ask the task to end; asking again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FargateLauncher:
+    """The launcher for ECS Fargate."""
+
+    ecs: "ECSClient"
+    cluster: str
+    subnets: list[str]
+    security_group: str
+
+    def launch(self, sandbox: Sandbox) -> str:
+        """
+        Call RunTask with what was stored, under a client token (64 characters at most) made of what was stored.
+
+        Raises:
+            SandboxUnavailableError: ECS has no capacity, throttles, or cannot be reached.
+        """
+        digest = thread_hash(sandbox.thread_id)
+        environment: list[KeyValuePairTypeDef] = [
+            {"name": name, "value": value} for name, value in sorted(sandbox.launch.environment.items())
+        ]
+        overrides: TaskOverrideTypeDef = {"containerOverrides": [{"name": CONTAINER, "environment": environment}]}
+        try:
+            answer = self.ecs.run_task(
+                cluster=self.cluster,
+                taskDefinition=sandbox.launch.task_definition,
+                launchType="FARGATE",
+                count=1,
+                # The time tells a generation from one of the same number in a table that was restored since.
+                clientToken=f"{digest}-{sandbox.generation}-{sandbox.requested_at}",
+                startedBy=digest,
+                networkConfiguration=self._network(),
+                overrides=overrides,
+            )
+        except (ClientError, BotoCoreError) as exc:
+            raise SandboxUnavailableError("The sandbox could not be started just now.", retry_after=5) from exc
+        if not answer["tasks"]:
+            raise SandboxUnavailableError("There is no room for another sandbox just now.", retry_after=10)
+        return answer["tasks"][0]["taskArn"]
+
+    def describe(self, task_arn: str) -> Task:
+        """
+        Call DescribeTasks for one task.
+
+        Raises:
+            SandboxUnavailableError: ECS throttles or cannot be reached; nothing is known then.
+        """
+        try:
+            answer = self.ecs.describe_tasks(cluster=self.cluster, tasks=[task_arn])
+        except (ClientError, BotoCoreError) as exc:
+            raise SandboxUnavailableError("The sandbox's state is not known just now.", retry_after=5) from exc
+        if answer["tasks"]:
+            return _task(answer["tasks"][0])
+        return Task(arn=task_arn, running=False, stopped=True, reason="The task is gone.")
+
+    def stop(self, task_arn: str, *, reason: str) -> None:
+        """
+        Call StopTask.
+
+        Raises:
+            SandboxUnavailableError: ECS throttles or cannot be reached.
+        """
+        try:
+            self.ecs.stop_task(cluster=self.cluster, task=task_arn, reason=reason)
+        except self.ecs.exceptions.InvalidParameterException:
+            return
+        except (ClientError, BotoCoreError) as exc:
+            raise SandboxUnavailableError("The sandbox could not be stopped just now.", retry_after=5) from exc
+
+    def _network(self) -> "NetworkConfigurationTypeDef":
+        groups = [self.security_group] if self.security_group else []
+        return {
+            "awsvpcConfiguration": {
+                "subnets": self.subnets,
+                "securityGroups": groups,
+                "assignPublicIp": "ENABLED",
+            }
+        }
+
+
+def _task(task: "TaskTypeDef") -> Task:
+    status = task["lastStatus"]
+    details = {
+        detail["name"]: detail["value"] for part in task.get("attachments", []) for detail in part.get("details", [])
+    }
+    codes = [str(c["exitCode"]) for c in task.get("containers", []) if "exitCode" in c]
+    reason = task.get("stoppedReason", "") + (f" (exit code {', '.join(codes)})" if codes else "")
+    return Task(
+        arn=task["taskArn"],
+        running=status == "RUNNING",
+        stopped=status == "STOPPED",
+        address=details.get("privateIPv4Address"),
+        reason=reason,
+    )

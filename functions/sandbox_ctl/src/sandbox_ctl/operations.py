@@ -1,0 +1,65 @@
+"""The operations that the other functions invoke directly: ensure, lend and stop."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from sandbox_ctl.service import SandboxService
+from threadbox.control import Reply
+from threadbox.errors import AppError, InvalidRequestError
+from threadbox.identifiers import ThreadId
+
+
+class Ensure(BaseModel):
+    """Start the sandbox if needed; access when it runs."""
+
+    operation: Literal["ensure"]
+    thread_id: ThreadId
+    scope: Literal["turn", "signin"]
+    waiting_for: int | None = None
+    suspect: int | None = None
+
+
+class Lend(BaseModel):
+    """Access to the running sandbox of a generation."""
+
+    operation: Literal["lend"]
+    thread_id: ThreadId
+    scope: Literal["turn", "signin"]
+    generation: int
+
+
+class Stop(BaseModel):
+    """The end of the thread's sandbox, if it has one."""
+
+    operation: Literal["stop"]
+    thread_id: ThreadId
+
+
+Operation = Ensure | Lend | Stop
+OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="operation")])
+
+
+def perform(service: SandboxService, event: dict[str, Any]) -> dict[str, Any]:
+    """Perform the operation that *event* names; an error is an answer too."""
+    try:
+        return _perform(service, event).model_dump(mode="json", exclude_none=True)
+    except AppError as error:
+        return Reply.of_error(error).model_dump(mode="json", exclude_none=True)
+
+
+def _perform(service: SandboxService, event: dict[str, Any]) -> Reply:
+    try:
+        operation = OPERATION.validate_python(event)
+    except ValidationError as exc:
+        raise InvalidRequestError("There is no such operation.") from exc
+    if isinstance(operation, Stop):
+        service.stop(operation.thread_id)
+        return Reply(stopped=True)
+    if isinstance(operation, Lend):
+        access = service.lend(operation.thread_id, scope=operation.scope, generation=operation.generation)
+        return Reply(access=access)
+    answer = service.ensure(
+        operation.thread_id, scope=operation.scope, waiting_for=operation.waiting_for, suspect=operation.suspect
+    )
+    return Reply.of_ensure(answer)

@@ -1,0 +1,159 @@
+"""
+The use cases of a sandbox's life: ensure, lend, stop, status, and what an ECS event leads to.
+
+Nothing here waits for a sandbox to start. A start is moved on by whoever calls next, one holder of the lease at a
+time, as far as it goes without waiting; the caller hears ``starting`` and comes again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sandbox_ctl.callkeys import USE_LIFE, CallSigner, Scope
+from sandbox_ctl.daemon import PORT, audience
+from sandbox_ctl.sandboxes import Launch, Sandbox, SandboxStore, State
+from sandbox_ctl.starts import Starter
+from threadbox.control import Access, Starting
+from threadbox.errors import ConflictError, SandboxUnavailableError, StaleGenerationError
+from threadbox.telemetry import logger
+
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxService:
+    """What the operations and routes of sandbox_ctl do."""
+
+    store: SandboxStore
+    starter: Starter
+    signer: CallSigner
+    task_definition: str
+    new_owner: Callable[[], str] = lambda: uuid4().hex
+
+    def ensure(
+        self, thread_id: str, *, scope: Scope, waiting_for: int | None = None, suspect: int | None = None
+    ) -> Access | Starting:
+        """
+        Return access to the thread's sandbox, or how far its start has come; begin one when there is none.
+
+        *waiting_for* is the generation the caller has been told is starting: when that failed the caller is told so,
+        instead of another start. *suspect* is a generation that did not answer the caller: ECS is asked about it.
+
+        Raises:
+            SandboxUnavailableError: the start the caller waited for has failed.
+        """
+        for _ in range(ATTEMPTS):
+            sandbox = self.store.find(thread_id)
+            if sandbox is not None and sandbox.state in (State.RUNNING, State.STOPPING):
+                sandbox = self._confirm(sandbox) if self._doubted(sandbox, suspect) else sandbox
+            if sandbox is None or sandbox.state in (State.STOPPED, State.FAILED):
+                if sandbox is not None and waiting_for is not None and sandbox.state == State.FAILED:
+                    raise _failed(sandbox)
+                self._claim(thread_id)
+                continue
+            if sandbox.state == State.STARTING:
+                sandbox = self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch) or sandbox
+            if sandbox.state == State.FAILED:
+                raise _failed(sandbox)
+            if sandbox.state == State.RUNNING:
+                return self._access(sandbox, scope)
+            if sandbox.state in (State.STARTING, State.STOPPING):
+                return Starting(state=sandbox.state, detail=sandbox.detail, generation=sandbox.generation)
+        raise SandboxUnavailableError("The sandbox could not be started just now.", retry_after=5)
+
+    def lend(self, thread_id: str, *, scope: Scope, generation: int) -> Access:
+        """
+        Return access to the running sandbox of *generation*; never starts one.
+
+        Raises:
+            StaleGenerationError: that sandbox is gone.
+            SandboxUnavailableError: it is not running.
+        """
+        sandbox = self.get(thread_id)
+        if sandbox.generation != generation:
+            raise StaleGenerationError("That sandbox is gone.", generation=sandbox.generation)
+        if sandbox.state != State.RUNNING:
+            raise SandboxUnavailableError("The sandbox is not running.", state=sandbox.state)
+        return self._access(sandbox, scope)
+
+    def get(self, thread_id: str) -> Sandbox:
+        """
+        Return the thread's sandbox as it is known.
+
+        Raises:
+            SandboxUnavailableError: the thread never had one.
+        """
+        sandbox = self.store.find(thread_id)
+        if sandbox is None:
+            raise SandboxUnavailableError("The sandbox is not running.", state=State.STOPPED)
+        return sandbox
+
+    def find(self, thread_id: str) -> Sandbox | None:
+        """Return the thread's sandbox, or None when it never had one."""
+        return self.store.find(thread_id)
+
+    def stop(self, thread_id: str) -> Sandbox | None:
+        """
+        Ask the sandbox to end, if there is one; the event that it has ended comes later.
+
+        Raises:
+            ConflictError: its task is only just being started.
+            SandboxUnavailableError: ECS cannot be asked.
+        """
+        sandbox = self.store.find(thread_id)
+        if sandbox is not None and sandbox.state == State.STARTING and sandbox.task_arn is None:
+            # A task that may exist must be known before it can be stopped: RunTask repeated names it.
+            sandbox = self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch)
+            if sandbox is None or sandbox.task_arn is None:
+                raise ConflictError("The sandbox is just being started. Please try again.", retry_after=1)
+        if sandbox is None or sandbox.state in (State.STOPPED, State.FAILED):
+            return sandbox
+        sandbox = self.store.stopping(sandbox) or sandbox
+        self.starter.stop(sandbox, reason="stopped by its user")
+        logger.info("sandbox stopping", thread_id=thread_id, generation=sandbox.generation)
+        return self._confirm(sandbox)
+
+    def task_changed(self, thread_id: str, task_arn: str) -> None:
+        """React to an ECS event, which is a hint: what it claims is looked up before anything changes."""
+        sandbox = self.store.find(thread_id)
+        if sandbox is None:
+            return
+        if sandbox.state == State.STARTING:
+            self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch)
+        elif sandbox.state in (State.RUNNING, State.STOPPING) and sandbox.task_arn == task_arn:
+            self._confirm(sandbox)
+
+    def _doubted(self, sandbox: Sandbox, suspect: int | None) -> bool:
+        return sandbox.state == State.STOPPING or suspect == sandbox.generation
+
+    def _confirm(self, sandbox: Sandbox) -> Sandbox:
+        ended = self.starter.ended(sandbox)
+        if ended is None:
+            return sandbox
+        logger.info("sandbox stopped", thread_id=sandbox.thread_id, generation=sandbox.generation, reason=ended)
+        return self.store.stopped(sandbox, reason=ended) or self.store.find(sandbox.thread_id) or sandbox
+
+    def _claim(self, thread_id: str) -> None:
+        owner = self.new_owner()
+        sandbox = self.store.claim(thread_id, launch=self._launch(), owner=owner)
+        if sandbox is not None:
+            logger.info("sandbox requested", thread_id=thread_id, generation=sandbox.generation)
+            self.starter.run(sandbox, owner=owner, launch=self._launch)
+
+    def _launch(self) -> Launch:
+        key = self.signer.current()
+        environment = {"SANDBOXD_CALL_KEYS": f'{{"{key.kid}":"{key.public}"}}'}
+        return Launch(task_definition=self.task_definition, environment=environment, key_id=key.kid)
+
+    def _access(self, sandbox: Sandbox, scope: Scope) -> Access:
+        return Access(
+            url=f"http://{sandbox.address}:{PORT}",
+            token=self.signer.use(audience(sandbox), scope=scope),
+            expires_in=USE_LIFE,
+            generation=sandbox.generation,
+            session_id=sandbox.session_id or "",
+        )
+
+
+def _failed(sandbox: Sandbox) -> SandboxUnavailableError:
+    return SandboxUnavailableError(sandbox.reason or "The sandbox could not be started.", retry_after=5)
