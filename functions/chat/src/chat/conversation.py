@@ -1,0 +1,157 @@
+"""What happens when a socket opens, closes, or sends a frame. Everything here is short; answering is the turn's."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from chat import frames
+from chat.agent import Agent
+from chat.chunks import replayed
+from chat.dispatch import TurnDispatcher
+from chat.messages import MessageStore, UIMessage
+from chat.recovery import Recovery
+from chat.turn import TurnState
+from chat.turns import Submission, Submitted, TurnStore
+from threadbox.edge import user_sentence
+from threadbox.errors import AppError, ConflictError, InvalidRequestError, UnauthorizedError
+from threadbox.sessions import SessionVerifier
+from threadbox.sockets import ConnectionsClient, Socket, SocketBroadcast, SocketStore
+from threadbox.telemetry import logger
+from threadbox.threads import ThreadStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """The socket's use cases."""
+
+    sessions: SessionVerifier
+    threads: ThreadStore
+    sockets: SocketStore
+    connections: ConnectionsClient
+    broadcast: SocketBroadcast
+    messages: MessageStore
+    turns: TurnStore
+    dispatcher: TurnDispatcher
+    recovery: Recovery
+    agent: Agent
+
+    def connect(self, connection_id: str, *, thread_id: str, token: str) -> None:
+        """
+        Let a socket in, for the thread its token is for.
+
+        Raises:
+            UnauthorizedError, ForbiddenError: the token is not good for the thread, or somebody else owns it.
+        """
+        session = self.sessions.verify(token, thread_id=thread_id)
+        self.threads.claim(thread_id, user_id=session.user_id)
+        self.sockets.create(Socket(thread_id=thread_id, connection_id=connection_id, user_id=session.user_id))
+
+    def disconnect(self, connection_id: str) -> None:
+        """Forget a socket."""
+        socket = self.sockets.find(connection_id)
+        if socket is not None:
+            self.sockets.delete(socket.thread_id, connection_id)
+
+    def receive(self, connection_id: str, text: str) -> None:
+        """
+        Act on a frame. What is wrong with it is answered on the socket.
+
+        Raises:
+            UnauthorizedError: the socket is not, or no longer, anybody's.
+        """
+        socket = self.sockets.find(connection_id)
+        if socket is None:
+            raise UnauthorizedError("This connection is not open any more.")
+        request_id = ""
+        try:
+            frame = frames.parse(text)
+            request_id = frame.id if isinstance(frame, frames.ChatRequest) else ""
+            match frame:
+                case frames.ChatRequest():
+                    self._ask(socket, frame)
+                case frames.CancelRequest():
+                    self._cancel(socket, frame.id)
+                case frames.ResumeRequest():
+                    self._offer(socket, frame.probe_id)
+                case frames.ResumeAck():
+                    self._attach(socket, frame.id)
+                case frames.ToolApproval():
+                    self._reply(socket, frame.tool_call_id, frame.approved)
+                case frames.ToolResult():
+                    self._reply(socket, frame.tool_call_id, frame.output.answers)
+        except AppError as error:
+            logger.info("frame refused", code=error.code, thread_id=socket.thread_id)
+            request_id = request_id or str(error.details.get("request_id", ""))
+            sentence = user_sentence(error)
+            answer = (
+                frames.failed(request_id, sentence, error.code) if request_id else frames.problem(error.code, sentence)
+            )
+            self.connections.post(connection_id, answer)
+
+    def _ask(self, socket: Socket, frame: frames.ChatRequest) -> None:
+        submission = self._submit(socket, frame.id, frame.message(), frame.init.body.model or "")
+        if submission.displaced is not None:
+            self.broadcast.post(socket.thread_id, frames.done(submission.displaced, "aborted"))
+        if submission.result == Submitted.CLAIMED:
+            try:
+                self.dispatcher.dispatch(socket.thread_id, frame.id)
+            except AppError as error:
+                self.recovery.end(socket.thread_id, frame.id, error=error, expired_only=False)
+        elif submission.result == Submitted.BEHIND:
+            running = self.turns.find(socket.thread_id)
+            if running is not None and running.cancel:
+                self.agent.abort(running)
+
+    def _submit(self, socket: Socket, request_id: str, message: UIMessage, model: str) -> Submission:
+        thread_id = socket.thread_id
+        submit = partial(self.turns.submit, thread_id, request_id, connection_id=socket.connection_id, model=model)
+        seq = self.messages.reserve(thread_id)
+        writes = self.messages.creation(thread_id, seq, message)
+        submission = submit(seq=seq, writes=writes)
+        if submission.result != Submitted.KNOWN_MESSAGE:
+            return submission
+        known = self.messages.seq_of(thread_id, message.id)
+        if known is None:
+            raise InvalidRequestError("The message's id cannot be used.")
+        return submit(seq=known, writes=[])
+
+    def _cancel(self, socket: Socket, request_id: str) -> None:
+        turn = self.turns.cancel(socket.thread_id, request_id)
+        if turn is not None:
+            self.agent.abort(turn)
+
+    def _reply(self, socket: Socket, tool_call_id: str, answer: bool | list[list[str]]) -> None:  # noqa: FBT001 - one of both
+        turn = self.turns.find(socket.thread_id)
+        ask = turn.asks.get(tool_call_id) if turn is not None and turn.state == TurnState.RUNNING else None
+        if turn is None or ask is None:
+            raise ConflictError("This is not waited for any more.")
+        if (ask.kind == "question") != isinstance(answer, list):
+            raise InvalidRequestError("This answer does not fit what was asked.")
+        self.agent.answer(turn, ask, answer)
+
+    def _offer(self, socket: Socket, probe_id: str | None) -> None:
+        turn = self.turns.find(socket.thread_id)
+        # A socket is never offered what it sent itself: the client would ignore that and wait for ever.
+        if turn is None or turn.state == TurnState.ENDED or turn.connection_id == socket.connection_id:
+            self.connections.post(socket.connection_id, frames.resume_none(probe_id))
+            return
+        self.sockets.offer(socket, turn.request_id)
+        self.connections.post(socket.connection_id, frames.resuming(turn.request_id, probe_id))
+
+    def _attach(self, socket: Socket, request_id: str) -> None:
+        self.sockets.ack(socket, request_id)
+        turn = self.turns.find(socket.thread_id)
+        if turn is not None and turn.request_id == request_id and turn.state != TurnState.ENDED:
+            return
+        for frame in self._replay(socket.thread_id, request_id):
+            self.connections.post(socket.connection_id, frame)
+
+    def _replay(self, thread_id: str, request_id: str) -> list[str]:
+        """Return the frames that make the stored answer of an ended request anew; of an unknown one, only its end."""
+        ended = self.turns.outcome(thread_id, request_id)
+        if ended is None:
+            return [frames.done(request_id, "completed", replay=True)]
+        seq, outcome = ended
+        answer = self.messages.find(thread_id, seq + 1)
+        chunks = replayed(answer.model_dump(exclude_none=True)) if answer else []
+        replay = [frames.response(request_id, chunk, replay=True) for chunk in chunks]
+        return [*replay, frames.done(request_id, outcome, replay=True)]

@@ -1,0 +1,77 @@
+"""Deleting a thread: everything of it is gone, and nobody who is still connected can bring any of it back."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from boto3.dynamodb.conditions import Key
+
+from chat.turns import running_key
+from threadbox.control import SandboxControlClient
+from threadbox.identifiers import thread_hash
+from threadbox.sessions import SessionVerifier
+from threadbox.sockets import ConnectionsClient, SocketStore
+from threadbox.telemetry import logger
+from threadbox.threads import ThreadStore, hash_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+# What the sort keys of a thread's items begin with, and what they are called in the answer.
+KINDS = {"MSG": "messages", "TURN": "turns", "SANDBOX": "sandboxes"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadDeletion:
+    """Deletes threads."""
+
+    table: "Table"
+    sessions: SessionVerifier
+    threads: ThreadStore
+    sockets: SocketStore
+    connections: ConnectionsClient
+    control: SandboxControlClient
+
+    def delete(self, thread_id: str, *, token: str) -> dict[str, int]:
+        """
+        Delete the thread and return how many of each kind of thing were removed; again, it returns zeros.
+
+        The sandbox is stopped first: as long as that fails nothing is removed, and trying again is enough.
+
+        Raises:
+            UnauthorizedError, ForbiddenError: the token is not good for this thread.
+            ConflictError: its sandbox is only just being started.
+            SandboxUnavailableError: its sandbox cannot be stopped just now.
+        """
+        session = self.sessions.verify(token, thread_id=thread_id)
+        self.threads.claim(thread_id, user_id=session.user_id)
+        self.control.stop(thread_id)
+        sockets = self.sockets.list(thread_id)
+        for socket in sockets:
+            self.sockets.delete(thread_id, socket.connection_id)
+            self.connections.close(socket.connection_id)
+        removed = {**self._delete_items(thread_id), "sockets": len(sockets)}
+        logger.info("thread deleted", thread_id=thread_id, removed=removed)
+        return removed
+
+    def _delete_items(self, thread_id: str) -> dict[str, int]:
+        counts: Counter[str] = Counter(dict.fromkeys(KINDS.values(), 0))
+        condition = Key("thread_id").eq(thread_id)
+        with self.table.batch_writer() as batch:
+            batch.delete_item(Key=running_key(thread_id))
+            batch.delete_item(Key=hash_key(thread_hash(thread_id)))
+            page = self.table.query(KeyConditionExpression=condition, ProjectionExpression="thread_id, sk")
+            while True:
+                for item in page["Items"]:
+                    sort_key = str(item["sk"])
+                    batch.delete_item(Key={"thread_id": thread_id, "sk": sort_key})
+                    kind = KINDS.get(sort_key.partition("#")[0])
+                    if kind is not None and sort_key != "TURN":
+                        counts[kind] += 1
+                if "LastEvaluatedKey" not in page:
+                    return dict(counts)
+                page = self.table.query(
+                    KeyConditionExpression=condition,
+                    ProjectionExpression="thread_id, sk",
+                    ExclusiveStartKey=page["LastEvaluatedKey"],
+                )

@@ -1,0 +1,133 @@
+"""Composition root of the chat functions: the only module that reads the environment and builds clients."""
+
+import asyncio
+import ssl
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+from mangum import Mangum
+from mangum.types import LambdaContext
+
+from chat.agent import Agent
+from chat.app import create_app
+from chat.conversation import Conversation
+from chat.deletion import ThreadDeletion
+from chat.dispatch import TurnDispatcher
+from chat.history import HistoryService
+from chat.messages import MessageStore
+from chat.opencode import OpenCodeClient
+from chat.recovery import Recovery, interrupted
+from chat.routes import SocketRoutes
+from chat.running import TurnRunner
+from chat.settings import Settings
+from chat.turns import TurnStore
+from threadbox.control import SandboxControlClient
+from threadbox.secrets import JsonSecret
+from threadbox.sessions import SessionVerifier
+from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
+from threadbox.telemetry import logger
+from threadbox.threads import ThreadStore
+
+# What a turn leaves of its function's time to store the answer and say goodbye.
+FAREWELL = 30
+
+settings = Settings()
+table = boto3.resource("dynamodb").Table(settings.table_name)
+lambda_client = boto3.client("lambda", config=Config(read_timeout=30, retries={"max_attempts": 2}))
+sessions = SessionVerifier(secret=JsonSecret(client=boto3.client("secretsmanager"), arn=settings.session_secret_arn))
+threads = ThreadStore(table=table)
+messages = MessageStore(table=table)
+turns = TurnStore(table=table)
+sockets = SocketStore(table=table)
+connections = ConnectionsClient(
+    client=boto3.client(
+        "apigatewaymanagementapi",
+        endpoint_url=settings.connections_url,
+        config=Config(max_pool_connections=50, connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
+    )
+)
+broadcast = SocketBroadcast(store=sockets, connections=connections)
+control = SandboxControlClient(client=lambda_client, function=settings.sandbox_ctl_function)
+dispatcher = TurnDispatcher(client=lambda_client, function=settings.turn_function)
+# Made once: it takes tens of milliseconds, and every client would make its own.
+tls = ssl.create_default_context()
+
+
+def sandbox_http() -> httpx.AsyncClient:
+    """Return a client for calls to sandboxes, to be closed by whoever asked for it."""
+    return httpx.AsyncClient(verify=tls, trust_env=False)
+
+
+agent = Agent(control=control, http=sandbox_http)
+recovery = Recovery(turns=turns, messages=messages, broadcast=broadcast, dispatcher=dispatcher, agent=agent)
+
+_http = Mangum(
+    create_app(
+        HistoryService(sessions=sessions, threads=threads, store=messages),
+        ThreadDeletion(
+            table=table, sessions=sessions, threads=threads, sockets=sockets, connections=connections, control=control
+        ),
+    ),
+    lifespan="off",
+)
+_socket = SocketRoutes(
+    conversation=Conversation(
+        sessions=sessions,
+        threads=threads,
+        sockets=sockets,
+        connections=connections,
+        broadcast=broadcast,
+        messages=messages,
+        turns=turns,
+        dispatcher=dispatcher,
+        recovery=recovery,
+        agent=agent,
+    )
+)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer a request of the HTTP API."""
+    return _http(event, context)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def socket(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda passes it
+    """Act on an event of the WebSocket API."""
+    return _socket.handle(event)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def turn(event: dict[str, Any], context: LambdaContext) -> None:
+    """Run the turn that was claimed; invoked asynchronously."""
+    seconds = min(settings.handover_seconds, context.get_remaining_time_in_millis() / 1000 - FAREWELL)
+    asyncio.run(_run_turn(event["thread_id"], event["request_id"], seconds))
+
+
+async def _run_turn(thread_id: str, request_id: str, seconds: float) -> None:
+    async with sandbox_http() as client:
+        runner = TurnRunner(
+            turns=turns,
+            messages=messages,
+            sockets=sockets,
+            connections=connections,
+            control=control,
+            opencode=OpenCodeClient(http=client),
+            dispatcher=dispatcher,
+            turn_seconds=settings.turn_seconds,
+            ask_seconds=settings.ask_seconds,
+        )
+        await runner.run(thread_id, request_id, seconds=seconds)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def recover(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes it
+    """End a turn whose function failed (its failure destination), or all whose lease ran out (the schedule)."""
+    failed = event.get("requestPayload")
+    if failed is None:
+        recovery.sweep()
+    else:
+        recovery.end(failed["thread_id"], failed["request_id"], error=interrupted(), expired_only=False)

@@ -1,0 +1,135 @@
+"""Speaking to the OpenCode of a thread, through its sandboxd, with a use token (images/opencode/openapi.json)."""
+
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from chat.turn import Ask
+from threadbox.control import Access
+from threadbox.errors import OpenCodeError
+
+SILENCE = 12
+CALL_TIMEOUT = 20
+
+
+class SilentError(OpenCodeError):
+    """Nothing came for longer than sandboxd's heartbeat allows, or the connection broke: the sandbox may be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """
+    One line of the event log.
+
+    ``kind`` is ``cursor`` (``n``: the last event so far), ``gap`` (events before this are lost), ``event`` or
+    ``heartbeat``.
+    """
+
+    kind: str
+    n: int
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCodeClient:
+    """Calls the sandbox that an :class:`Access` leads to."""
+
+    http: httpx.AsyncClient
+
+    async def prompt(self, access: Access, *, part_id: str, text: str, model: str = "") -> None:
+        """
+        Hand the user's message to OpenCode; the answer comes as events.
+
+        *part_id* (``prt_…``) becomes the id of the message's text part: by it the message is known among the events
+        (measured, opencode 1.18.33). *model* is ``provider/id``, or "" for the default.
+
+        Raises:
+            SilentError: the sandbox was not reached; nothing was asked.
+            OpenCodeError: OpenCode refuses, or it is not known whether it was asked.
+        """
+        body: dict[str, Any] = {"parts": [{"id": part_id, "type": "text", "text": text}]}
+        if model:
+            provider, _, name = model.partition("/")
+            body["model"] = {"providerID": provider, "modelID": name}
+        await self._call(access, "POST", f"/session/{access.session_id}/prompt_async", body)
+
+    async def abort(self, access: Access) -> None:
+        """Stop what the session is doing; the partial answer is kept and ``session.idle`` follows."""
+        await self._call(access, "POST", f"/session/{access.session_id}/abort", {})
+
+    async def reply(self, access: Access, ask: Ask, answer: bool | list[list[str]]) -> None:  # noqa: FBT001 - it is one
+        """
+        Answer what the agent waits for: a permission with yes or no, a question with its answers or False.
+
+        Raises:
+            OpenCodeError: it waits no longer.
+        """
+        if isinstance(answer, list):
+            await self._call(access, "POST", f"/question/{ask.id}/reply", {"answers": answer})
+        elif ask.kind == "question":
+            await self._call(access, "POST", f"/question/{ask.id}/reject", {})
+        else:
+            await self._call(access, "POST", f"/permission/{ask.id}/reply", {"reply": "once" if answer else "reject"})
+
+    async def messages(self, access: Access) -> list[dict[str, Any]]:
+        """Return the session's messages, ``[{"info", "parts"}]``, oldest first."""
+        response = await self._call(access, "GET", f"/session/{access.session_id}/message")
+        messages: list[dict[str, Any]] = response.json()
+        return messages
+
+    async def events(self, access: Access, *, after: int | None) -> AsyncGenerator[Line]:
+        """
+        Yield the lines of the event log after number *after*, or from now on.
+
+        Raises:
+            SilentError: nothing came for 12 s, or the connection broke.
+            OpenCodeError: sandboxd refuses.
+        """
+        cursor = {} if after is None else {"after": after}
+        try:
+            async with self.http.stream(
+                "GET",
+                f"{access.url}/sandboxd/events",
+                params={"generation": access.generation, **cursor},
+                headers=_headers(access),
+                timeout=httpx.Timeout(SILENCE, connect=3),
+            ) as response:
+                if response.status_code != HTTPStatus.OK:
+                    raise OpenCodeError("The sandbox refused to be read.", status=response.status_code)
+                async for text in response.aiter_lines():
+                    yield _line(text)
+        except httpx.HTTPError as exc:
+            raise SilentError("The sandbox fell silent.") from exc
+        raise SilentError("The sandbox ended the stream.")
+
+    async def _call(self, access: Access, method: str, path: str, body: object = None) -> httpx.Response:
+        try:
+            response = await self.http.request(
+                method,
+                f"{access.url}{path}",
+                content=None if body is None else json.dumps(body),
+                headers={**_headers(access), "Content-Type": "application/json"},
+                timeout=httpx.Timeout(CALL_TIMEOUT, connect=3),
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise SilentError("The sandbox does not answer.") from exc
+        except httpx.HTTPError as exc:
+            raise OpenCodeError("OpenCode did not answer. Please try again.") from exc
+        if response.is_error:
+            raise OpenCodeError("OpenCode refused the message.", status=response.status_code)
+        return response
+
+
+def _headers(access: Access) -> dict[str, str]:
+    return {"Authorization": f"Bearer {access.token}"}
+
+
+def _line(text: str) -> Line:
+    data = json.loads(text)
+    kind = str(data["type"])
+    n = data.get("n", data.get("last", data.get("first", 0)))
+    return Line(kind, int(n), data.get("event") or {})

@@ -1,0 +1,1 @@
+"""Sign-in with ChatGPT (Codex) by device code: the routes and the bounded wait."""
