@@ -1,0 +1,1 @@
+"""What the demo model understands and says; ``local.model`` is the server around it."""

@@ -1,0 +1,1 @@
+"""Bringing the local stack up and down, and looking at it."""

@@ -1,0 +1,34 @@
+"""What the developer's environment may say about the stack."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once per command; a changed setting takes effect with the next ``make up``. Empty means not set."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
+
+    threadbox_state: Path | None = None
+    """Another state directory: another stack."""
+    threadbox_port_base: int | None = Field(default=None, ge=1024, le=65000)
+    model_base_url: str | None = None
+    """An OpenAI-compatible endpoint, ending in /v1, to use instead of the demo model."""
+    model_api_key: SecretStr | None = None
+    anthropic_api_key: SecretStr | None = None
+    anthropic_api_url: str | None = None
+    """Another address for Anthropic's API, ending in /v1."""
+    openai_api_key: SecretStr | None = None
+    openai_api_url: str | None = None
+    """Another address for OpenAI's API, ending in /v1."""
+    model_name: str | None = None
+    sandbox_idle_seconds: int | None = Field(default=None, gt=0)
+    codex_callback_timeout_seconds: int | None = Field(default=None, gt=0)
+
+    @property
+    def model_keys(self) -> dict[str, str]:
+        """The API keys that are set, by provider."""
+        keys = {"default": self.model_api_key, "anthropic": self.anthropic_api_key, "openai-api": self.openai_api_key}
+        return {provider: key.get_secret_value() for provider, key in keys.items() if key is not None}

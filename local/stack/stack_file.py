@@ -1,0 +1,46 @@
+"""stack.json: where the stack answers. A contract with tests, scripts and the page."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from local.stack.ports import Ports
+
+
+class StackFile(BaseModel):
+    """What stack.json holds."""
+
+    http_url: str
+    ws_url: str
+    web_url: str
+    idp_url: str | None = None
+    aws_url: str
+    """The embedded AWS, for boto3; any credentials do."""
+    outputs: dict[str, str]
+    """The outputs of template.yaml."""
+    ports: dict[str, int]
+    pids: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, ports: Ports, outputs: dict[str, str]) -> "StackFile":
+        """The addresses that follow from the ports."""
+        aws = f"127.0.0.1:{ports['aws']}"
+        return cls(
+            http_url=f"http://{aws}/_aws/execute-api/{outputs['HttpApiId']}",
+            ws_url=f"ws://{aws}/_aws/execute-api/{outputs['WebSocketApiId']}/live",
+            web_url=f"http://127.0.0.1:{ports['web']}",
+            aws_url=f"http://{aws}",
+            outputs=outputs,
+            ports=ports.all(),
+        )
+
+    @classmethod
+    def find(cls, path: Path) -> "StackFile | None":
+        """What was written there last, if anything."""
+        return cls.model_validate_json(path.read_text()) if path.exists() else None
+
+    def write(self, path: Path) -> None:
+        """Replace the file in one move, so that nobody reads half of it."""
+        draft = path.with_suffix(".new")
+        draft.write_text(self.model_dump_json(indent=2) + "\n")
+        draft.replace(path)
