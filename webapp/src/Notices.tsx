@@ -1,0 +1,65 @@
+import { useEffect, useState } from "react";
+import { Notice } from "./Notice";
+import type { Stalled } from "./watchdog";
+
+interface NoticesProps {
+  lostAt: number | null;
+  stalled: Stalled | null;
+  /** Why the thread could not be opened anew. */
+  problem: string | null;
+  /** Why the last answer failed. */
+  error: string | null;
+  unanswered: boolean;
+  onRetry: () => unknown;
+  onReopen: () => unknown;
+}
+
+/** A connection that is back sooner than this is not worth a word. */
+const GRACE_MS = 1_500;
+
+const STALLED: Record<Stalled, string> = {
+  silence: "Nothing has come for a while, so this page stopped waiting. The agent may still be at work.",
+  connection: "The connection has been gone for a while, so this page stopped waiting. The agent may still be at work.",
+};
+
+/** At most one notice: the one that matters most. */
+export function Notices({ lostAt, stalled, problem, error, unanswered, onRetry, onReopen }: NoticesProps) {
+  const lost = useDelayed(lostAt !== null, GRACE_MS);
+  if (stalled !== null)
+    return (
+      <Notice tone="problem" action={{ label: "Check again", run: onReopen }}>
+        {STALLED[stalled]}
+      </Notice>
+    );
+  if (problem !== null)
+    return (
+      <Notice tone="problem" action={{ label: "Try again", run: onReopen }}>
+        {problem}
+      </Notice>
+    );
+  if (lost) return <Notice tone="calm">The connection is lost. Trying to get it back…</Notice>;
+  if (error !== null)
+    return (
+      <Notice tone="problem" action={{ label: "Try again", run: onRetry }}>
+        {error}
+      </Notice>
+    );
+  if (unanswered)
+    return (
+      <Notice tone="calm" action={{ label: "Try again", run: onRetry }}>
+        No answer came to your last message.
+      </Notice>
+    );
+  return null;
+}
+
+/** Turns true only after *value* has been true for *ms*; turns false at once. */
+function useDelayed(value: boolean, ms: number): boolean {
+  const [delayed, setDelayed] = useState(false);
+  useEffect(() => {
+    if (!value) return setDelayed(false);
+    const timer = setTimeout(() => setDelayed(true), ms);
+    return () => clearTimeout(timer);
+  }, [value, ms]);
+  return value && delayed;
+}

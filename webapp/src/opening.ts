@@ -1,0 +1,56 @@
+import { useCallback, useEffect, useRef, useState } from "react";
+import type { Config } from "./config";
+import { type ChatMessage, loadHistory } from "./messages";
+import { forgetSession, getSession, isFresh, type Session } from "./session";
+
+/** What a chat needs to begin. */
+export interface Opening {
+  number: number;
+  session: Session;
+  history: ChatMessage[];
+}
+
+/** A token that is refused is asked for again, but not more often than this. */
+const RENEW_MS = 30_000;
+
+/**
+ * Opens a thread: a session, then the conversation so far. It can be opened anew at any time, which is how the
+ * page gets back to what the server holds; until that has succeeded the former opening stays.
+ */
+export function useOpening(config: Config, thread: string) {
+  const [opening, setOpening] = useState<Opening | null>(null);
+  const [problem, setProblem] = useState<string | null>(null);
+  const underWay = useRef(false);
+
+  const reopen = useCallback(async () => {
+    if (underWay.current) return;
+    underWay.current = true;
+    try {
+      const session = await getSession(thread);
+      const history = await loadHistory(config, thread, session);
+      setProblem(null);
+      setOpening((last) => ({ number: (last?.number ?? 0) + 1, session, history }));
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+    } finally {
+      underWay.current = false;
+    }
+  }, [config, thread]);
+
+  useEffect(() => {
+    void reopen();
+  }, [reopen]);
+
+  const onClose = useCallback(
+    (wasOpen: boolean) => {
+      if (opening === null) return;
+      const refused = !wasOpen && Date.now() - opening.session.issuedAt > RENEW_MS;
+      if (isFresh(opening.session) && !refused) return;
+      forgetSession(thread);
+      void reopen();
+    },
+    [opening, reopen, thread],
+  );
+
+  return { opening, problem, reopen, onClose };
+}
