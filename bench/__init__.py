@@ -1,0 +1,1 @@
+"""What Threadbox costs in time, calls and memory, measured against the bare OpenCode server beside it."""

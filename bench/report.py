@@ -1,0 +1,100 @@
+"""What a run found, for people: the table on the screen and in the note, the JSON, the picture."""
+
+from pathlib import Path
+
+from bench import picture
+from bench.results import Results
+from bench.trace import SPANS
+
+RESULTS = Path("bench/results.json")
+NOTE = Path("docs/performance.md")
+PICTURE = Path("docs/images/performance.svg")
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+
+
+def table(results: Results) -> str:
+    """The figures as Markdown tables."""
+    return "\n\n".join((_conditions(results), _times(results), _split(results), _spans(results), _costs(results)))
+
+
+def write(results: Results, root: Path) -> None:
+    """Write the files of the repository that show a run."""
+    (root / RESULTS).write_text(results.model_dump_json(indent=2) + "\n")
+    (root / PICTURE).parent.mkdir(parents=True, exist_ok=True)
+    (root / PICTURE).write_text(picture.draw(results))
+    note = root / NOTE
+    note.write_text(replaced(note.read_text(), table(results)))
+
+
+def replaced(note: str, figures: str) -> str:
+    """*note* with *figures* between its two marks."""
+    head, _, rest = note.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n{figures}\n{END}{tail}"
+
+
+def _conditions(results: Results) -> str:
+    at = results.conditions
+    return (
+        f"Made by `{at.command}` on {at.date} UTC, commit {at.commit}: {at.cores} cores, load {at.load_before} before "
+        f"and {at.load_after} after, Python {at.python}, OpenCode {at.opencode}."
+    )
+
+
+def _times(results: Results) -> str:
+    rows = [
+        "| times in ms | base p50 | base p95 | Threadbox p50 | Threadbox p95 | ratio p50 | ratio p95 | aim | runs |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, compared in results.comparisons.items():
+        bare, ours, ratio = compared.bare, compared.ours, compared.ratio
+        rows.append(
+            f"| {titles(results)[name]} | {bare.p50:.0f} | {bare.p95:.0f} | {ours.p50:.0f} | {ours.p95:.0f} "
+            f"| **{ratio.p50:.2f}** | {ratio.p95:.2f} | ≤ {compared.aim} | {ours.count} |"
+        )
+    rows.append(f"| floor: two empty functions | | | {results.floor.p50:.0f} | {results.floor.p95:.0f} | | | | |")
+    rows += [
+        "",
+        "| long answers | read | words lost | doubled | out of order | foreign |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, tally in results.tallies.items():
+        rows.append(
+            f"| {name} | {tally.answers} of {results.words} | {tally.lost} | {tally.doubled} | {tally.reordered} "
+            f"| {tally.foreign} |"
+        )
+    return "\n".join(rows)
+
+
+def titles(results: Results) -> dict[str, str]:
+    """What each comparison is, in words."""
+    words = f"{results.words:,} deltas"
+    return {
+        "first delta": "warm turn, first delta",
+        "last delta": f"{words}, last one",
+        "new thread": "new thread, first delta (base: boot and first prompt)",
+        "three tabs, first delta": "three tabs, slowest first delta (base: one tab)",
+        "three tabs, last delta": f"three tabs, slowest last of {words} (base: one tab)",
+    }
+
+
+def _split(results: Results) -> str:
+    parts = ", ".join(f"{name} {took:.0f} ms" for name, took in results.split().items())
+    return f"Of a warm turn's first delta (p50): {parts}."
+
+
+def _spans(results: Results) -> str:
+    rows = ["| from the frame to the first delta | ms |", "|---|--:|"]
+    rows += [f"| {SPANS[name]} | {took:.0f} |" for name, took in results.trace.items()]
+    return "\n".join([*rows, f"| sum of the medians | {sum(results.trace.values()):.0f} |"])
+
+
+def _costs(results: Results) -> str:
+    kinds = sorted({kind for calls in results.calls.values() for kind in calls})
+    rows = [f"| calls per turn | {' | '.join(results.calls)} |", "|---|" + "--:|" * len(results.calls)]
+    rows += [
+        f"| {kind} | {' | '.join(f'{calls.get(kind, 0):g}' for calls in results.calls.values())} |" for kind in kinds
+    ]
+    rows += ["", "| memory (PSS) | MB |", "|---|--:|"]
+    rows += [f"| {name} | {share} |" for name, share in results.memory.items()]
+    return "\n".join(rows)

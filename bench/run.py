@@ -1,0 +1,215 @@
+"""The passes of a run, each interleaved: bare server, Threadbox, bare server, Threadbox …"""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+from uuid import uuid4
+
+from bench import trace
+from bench.answers import Answer
+from bench.bare import BareServer, BareSession, Blueprint
+from bench.calls import Call, count, observed
+from bench.figures import Times
+from bench.floor import Floor
+from bench.processes import descendants, is_opencode, memory, started_at
+from bench.results import Comparison, Conditions, Results, Tally
+from bench.tabs import Thread
+from bench.words import Verdict, judge
+from local.stack.aws_clients import client
+from local.stack.stack_file import StackFile
+
+T = TypeVar("T")
+
+TABS = 3
+TRACED_QUIET = 1.5
+"""Seconds without a call after which a turn counts as put away; its lease is renewed more often while it lasts."""
+SETTLE_SECONDS = 0.3
+STOP_SECONDS = 30
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much is measured."""
+
+    starts: int
+    turns: int
+    streams: int
+    words: int
+    traced: int
+
+
+FULL = Size(starts=5, turns=30, streams=5, words=5000, traced=10)
+QUICK = Size(starts=1, turns=3, streams=1, words=500, traced=2)
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One run against a stack that is up; *directory* is for the bare servers."""
+
+    stack: StackFile
+    model_url: str
+    directory: Path
+    size: Size
+    say: Callable[[str], None]
+    times: dict[str, list[float]] = field(default_factory=dict)
+    verdicts: dict[str, list[Verdict]] = field(default_factory=dict)
+    calls: dict[str, dict[str, float]] = field(default_factory=dict)
+    spans: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+
+    async def go(self, conditions: Callable[[], Conditions]) -> Results:
+        """Do all passes."""
+        async with contextlib.AsyncExitStack() as opened:
+            self.say("a first thread: functions and files are warm, and a sandbox shows how it runs OpenCode")
+            one = await opened.enter_async_context(Thread.open(self.stack))
+            await one.ask("say hello")
+            blueprint = Blueprint.of(self._opencodes()[-1])
+            await self._starts(blueprint)
+
+            server = await opened.enter_async_context(self._bare(blueprint))
+            await server.warm_up()
+            session = await opened.enter_async_context(server.session())
+            three = await opened.enter_async_context(Thread.open(self.stack, tabs=TABS))
+            floor = await opened.enter_async_context(Floor.open(self.stack))
+            await self._turns(session, one, three, floor)
+            await self._streams(session, one, three)
+            self.memory = memory(self.stack.pids, bare=server.process.pid, sandboxes=len(self._opencodes()))
+            await self._traced(one)
+        return self._results(conditions())
+
+    async def _starts(self, blueprint: Blueprint) -> None:
+        """First message of a new thread, against boot and first prompt of a new bare server."""
+        for number in range(self.size.starts):
+            self._progress("new threads", number, self.size.starts)
+            start = perf_counter()
+            async with self._bare(blueprint) as server, server.session() as session:
+                ready = perf_counter() - start
+                self._note("bare new", ready + (await session.ask("say hello")).first)
+            async with Thread.open(self.stack) as thread:
+                self._note("ours new", (await thread.ask("say hello")).first)
+            await self._stop_newest_task()
+
+    async def _turns(self, session: BareSession, one: Thread, three: Thread, floor: Floor) -> None:
+        """Short turns, everything warm; the first of each is not counted."""
+        for number in range(-1, self.size.turns):
+            self._progress("warm turns", number, self.size.turns)
+            text = f"say this is turn {number}"
+            asks: dict[str, Callable[[], Awaitable[float]]] = {
+                "bare first": partial(_first, session.ask, text),
+                "ours first": partial(_first, one.ask, text),
+                "three first": partial(_slowest_first, three, text),
+                "floor": floor.turn,
+            }
+            found = {name: await self._settled(ask) for name, ask in asks.items()}
+            for name, seconds in found.items():
+                if number >= 0:
+                    self._note(name, seconds)
+
+    async def _streams(self, session: BareSession, one: Thread, three: Thread) -> None:
+        """Long answers, word by word; every word is looked at."""
+        for number in range(self.size.streams):
+            self._progress(f"answers of {self.size.words} words", number, self.size.streams)
+            text = f"stream {self.size.words} words every 0 ms"
+            for name, ask in (("bare", session.ask_all), ("ours", one.ask_all), ("three", three.ask_all)):
+                answers = await self._settled(partial(ask, text))
+                self._note(f"{name} last", max(answer.last for answer in answers))
+                verdicts = [judge(answer.text, self.size.words) for answer in answers]
+                self.verdicts.setdefault(name, []).extend(verdicts)
+
+    async def _traced(self, thread: Thread) -> None:
+        """Turns whose calls are counted, and whose way is followed; apart from what is timed."""
+        points: list[dict[str, float]] = []
+        short: list[list[Call]] = []
+        async with observed(self.stack) as log, trace.sandbox_events(self.stack, thread.identifier) as events:
+            for number in range(-1, self.size.traced):
+                self._progress("traced turns", number, self.size.traced)
+                events.clear()
+                answer = await thread.ask(f"say this is traced turn {number}")
+                await log.quiet(TRACED_QUIET)
+                calls = log.take()
+                if number >= 0:
+                    short.append(calls)
+                    points.append(trace.points(answer, calls, events))
+            await thread.ask(f"stream {self.size.words} words every 0 ms")
+            await log.quiet(TRACED_QUIET)
+            self.calls = {"short turn": _mean(short), "long turn": _mean([log.take()])}
+        self.spans = trace.spans(points)
+
+    @contextlib.asynccontextmanager
+    async def _bare(self, blueprint: Blueprint) -> AsyncIterator[BareServer]:
+        directory = self.directory / f"bare-{uuid4().hex[:8]}"
+        try:
+            async with BareServer.run(blueprint, directory, model_url=self.model_url) as server:
+                yield server
+        finally:
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    def _opencodes(self) -> list[int]:
+        """The OpenCode servers of the sandboxes, the newest last."""
+        found = [pid for pid in descendants(self.stack.pids["ecs"]) if is_opencode(pid)]
+        return sorted(found, key=started_at)
+
+    async def _stop_newest_task(self) -> None:
+        ecs = client("ecs", f"http://127.0.0.1:{self.stack.ports['ecs']}")
+        cluster = self.stack.outputs["ClusterArn"]
+        arns = (await asyncio.to_thread(ecs.list_tasks, cluster=cluster))["taskArns"]
+        tasks = (await asyncio.to_thread(ecs.describe_tasks, cluster=cluster, tasks=arns))["tasks"]
+        newest = max(tasks, key=lambda task: task["createdAt"])
+        before = len(self._opencodes())
+        await asyncio.to_thread(ecs.stop_task, cluster=cluster, task=newest["taskArn"])
+        async with asyncio.timeout(STOP_SECONDS):
+            while len(self._opencodes()) >= before:  # noqa: ASYNC110 - /proc tells nobody of a change
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _settled(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask when what the question before has left to do is done, so that no side pays for the other."""
+        await asyncio.sleep(SETTLE_SECONDS)
+        return await ask()
+
+    def _note(self, name: str, seconds: float) -> None:
+        self.times.setdefault(name, []).append(seconds)
+
+    def _progress(self, name: str, number: int, count: int) -> None:
+        self.say(f"{name}: {number + 1} of {count}" if number >= 0 else f"{name}: warming up")
+
+    def _results(self, conditions: Conditions) -> Results:
+        times = {name: Times.of(seconds) for name, seconds in self.times.items()}
+        comparisons = {
+            "first delta": Comparison(bare=times["bare first"], ours=times["ours first"], aim=1.5),
+            "last delta": Comparison(bare=times["bare last"], ours=times["ours last"], aim=1.5),
+            "new thread": Comparison(bare=times["bare new"], ours=times["ours new"], aim=1.4),
+            "three tabs, first delta": Comparison(bare=times["ours first"], ours=times["three first"], aim=1.15),
+            "three tabs, last delta": Comparison(bare=times["ours last"], ours=times["three last"], aim=1.15),
+        }
+        return Results(
+            conditions=conditions,
+            words=self.size.words,
+            comparisons=comparisons,
+            floor=times["floor"],
+            tallies={name: Tally.of(verdicts) for name, verdicts in self.verdicts.items()},
+            memory=self.memory,
+            calls=self.calls,
+            trace=self.spans,
+        )
+
+
+async def _first(ask: Callable[[str], Awaitable[Answer]], text: str) -> float:
+    return (await ask(text)).first
+
+
+async def _slowest_first(thread: Thread, text: str) -> float:
+    return max(answer.first for answer in await thread.ask_all(text))
+
+
+def _mean(turns: list[list[Call]]) -> dict[str, float]:
+    """The mean number of calls of each kind."""
+    counts = [count(calls) for calls in turns]
+    kinds = sorted({kind for found in counts for kind in found})
+    return {kind: round(sum(found.get(kind, 0) for found in counts) / len(counts), 1) for kind in kinds}
