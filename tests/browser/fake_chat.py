@@ -1,0 +1,130 @@
+"""
+The chat backend as the page sees it, for what the real one cannot be made to do on command: fall silent, drop the
+connection, come back with the rest. What a message says decides what happens to its answer.
+"""
+
+import json
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+ANSWER = ("This ", "is ", "the ", "whole ", "answer.")
+
+
+class FakeChat:
+    """One process-wide conversation per thread id; ``refusing`` turns every new connection away."""
+
+    def __init__(self) -> None:
+        self.refusing = False
+        self.histories: dict[str, list[dict[str, Any]]] = {}
+        self.received: list[dict[str, Any]] = []
+        self._running: dict[str, str] = {}
+
+    def app(self, page: str) -> Starlette:
+        """The HTTP and WebSocket sides; *page* is the origin that may call."""
+        cors = Middleware(CORSMiddleware, allow_origins=[page], allow_headers=["authorization"])
+        return Starlette(
+            routes=[
+                Route("/http/agents/chat/{thread}/get-messages", self._history),
+                WebSocketRoute("/ws/live", self._socket),
+            ],
+            middleware=[cors],
+        )
+
+    async def _history(self, request: Request) -> Response:
+        return JSONResponse(self.histories.get(request.path_params["thread"], []))
+
+    async def _socket(self, socket: WebSocket) -> None:
+        if self.refusing:
+            await socket.close()
+            return
+        await socket.accept()
+        try:
+            async for text in socket.iter_text():
+                frame = json.loads(text)
+                self.received.append(frame)
+                if await self._act(Wire(socket), socket.query_params["thread"], frame):
+                    await socket.close()
+                    return
+        except WebSocketDisconnect:
+            return
+
+    async def _act(self, wire: "Wire", thread: str, frame: dict[str, Any]) -> bool:
+        """Whether the connection is dropped after this frame."""
+        match frame["type"]:
+            case "cf_agent_use_chat_request":
+                message = json.loads(frame["init"]["body"])["messages"][-1]
+                history = self.histories.setdefault(thread, [])
+                if message not in history:
+                    history.append(message)
+                return await self._answer(wire, thread, frame["id"], message["parts"][0]["text"])
+            case "cf_agent_stream_resume_request" if thread in self._running:
+                await wire.send(type="cf_agent_stream_resuming", id=self._running[thread], probeId=frame["probeId"])
+            case "cf_agent_stream_resume_request":
+                await wire.send(type="cf_agent_stream_resume_none", reason="idle", probeId=frame["probeId"])
+            case "cf_agent_stream_resume_ack":
+                await wire.words(frame["id"], ANSWER, replay=True)
+                await wire.send_response(frame["id"], done=True, outcome="completed", replay=True)
+                self._finish(thread)
+        return False
+
+    async def _answer(self, wire: "Wire", thread: str, request: str, text: str) -> bool:
+        self._running[thread] = request
+        if text.startswith("hang"):
+            await wire.words(request, ANSWER[:2])
+        elif text.startswith("fail"):
+            del self._running[thread]
+            await wire.send_response(request, "The model refused the key.", done=True, error=True)
+        elif text.startswith("drop"):
+            await wire.words(request, ANSWER[:2])
+            if "end" in text:
+                self._finish(thread)
+            self.refusing = "away" in text
+            return True
+        else:
+            for detail in ("requested", "booting"):
+                await wire.chunk(
+                    request, type="data-sandbox", data={"state": "starting", "detail": detail}, transient=True
+                )
+            await wire.chunk(request, type="data-sandbox", data={"state": "running"}, transient=True)
+            await wire.words(request, ANSWER)
+            await wire.send_response(request, done=True, outcome="completed")
+            self._finish(thread)
+        return False
+
+    def _finish(self, thread: str) -> None:
+        request = self._running.pop(thread)
+        parts = [{"type": "text", "text": "".join(ANSWER), "state": "done"}]
+        self.histories[thread].append({"id": f"answer-{request}", "role": "assistant", "parts": parts})
+
+
+class Wire:
+    """Writes the protocol's frames to one socket."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    async def send(self, **frame: object) -> None:
+        """One frame."""
+        await self._socket.send_text(json.dumps(frame))
+
+    async def send_response(self, request: str, body: str = "", **fields: object) -> None:
+        """One frame of an answer."""
+        await self.send(type="cf_agent_use_chat_response", id=request, body=body, **({"done": False} | fields))
+
+    async def chunk(self, request: str, *, replay: bool = False, **chunk: object) -> None:
+        """One chunk of an answer."""
+        await self.send_response(request, json.dumps(chunk), **({"replay": True} if replay else {}))
+
+    async def words(self, request: str, words: tuple[str, ...], *, replay: bool = False) -> None:
+        """The beginning of an answer, or all of it."""
+        await self.chunk(request, replay=replay, type="start", messageId=f"answer-{request}")
+        await self.chunk(request, replay=replay, type="text-start", id="t")
+        for word in words:
+            await self.chunk(request, replay=replay, type="text-delta", id="t", delta=word)

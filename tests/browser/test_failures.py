@@ -1,0 +1,139 @@
+"""What the page does when the other side breaks: it says so in time, and there is a way on."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import FakeStack
+
+WHOLE = "This is the whole answer."
+
+
+@pytest.fixture
+def opened(page: Page, fake_stack: FakeStack) -> Page:
+    # Time goes on as usual until a test jumps ahead.
+    page.clock.install()
+    page.goto(fake_stack.web_url)
+    expect(page.get_by_role("heading", name="A new thread")).to_be_visible()
+    return page
+
+
+def send(page: Page, text: str) -> None:
+    page.get_by_label("Message").fill(text)
+    page.get_by_role("button", name="Send").click()
+
+
+def test_the_sandboxs_state_is_shown(opened: Page) -> None:
+    """
+    Transient data about the sandbox becomes one line, and no part of the conversation.
+    """
+    send(opened, "hello")
+
+    expect(opened.get_by_label("Answer")).to_have_text(WHOLE)
+    expect(opened.get_by_text("Sandbox running")).to_be_visible()
+    expect(opened.get_by_role("article")).to_have_count(2)
+
+
+def test_only_the_last_message_is_sent(opened: Page, fake_stack: FakeStack) -> None:
+    """
+    A frame stays small however long the conversation is.
+    """
+    for count, text in enumerate(("first", "second"), start=1):
+        send(opened, text)
+        expect(opened.get_by_label("Answer")).to_have_count(count)
+        expect(opened.get_by_role("button", name="Send")).to_be_visible()
+
+    requests = [frame for frame in fake_stack.chat.received if frame["type"] == "cf_agent_use_chat_request"]
+    assert ["first" in request["init"]["body"] for request in requests] == [True, False]
+
+
+def test_an_error_can_be_tried_again(opened: Page, fake_stack: FakeStack) -> None:
+    """
+    The sentence of an error frame is shown; trying again asks the same message.
+    """
+    send(opened, "fail")
+    expect(opened.get_by_role("alert")).to_contain_text("The model refused the key.")
+
+    opened.get_by_role("button", name="Try again").click()
+
+    expect(opened.get_by_role("alert")).to_contain_text("The model refused the key.")
+    asked = [frame["init"]["body"] for frame in fake_stack.chat.received if "init" in frame]
+    assert len(asked) == 2
+    assert len(fake_stack.chat.histories[opened.url.rpartition("#")[2]]) == 1
+
+
+def test_stop_tells_the_server(opened: Page, fake_stack: FakeStack) -> None:
+    """
+    Stop sends a cancel for the request under way, and the composer is free at once.
+    """
+    send(opened, "hang")
+    expect(opened.get_by_label("Answer")).to_have_text("This is")
+
+    opened.get_by_role("button", name="Stop").click()
+
+    expect(opened.get_by_role("button", name="Send")).to_be_visible()
+    request = next(frame["id"] for frame in fake_stack.chat.received if "init" in frame)
+    assert {"type": "cf_agent_chat_request_cancel", "id": request} in fake_stack.chat.received
+
+
+@pytest.mark.parametrize("text", ["drop", "drop and end"])
+def test_a_lost_connection_costs_nothing(opened: Page, text: str) -> None:
+    """
+    A connection that breaks in an answer comes back, and the answer is whole, whether or not it ended meanwhile.
+    """
+    send(opened, text)
+    expect(opened.get_by_label("Answer")).to_have_text("This is")
+
+    expect(opened.get_by_label("Answer")).to_have_text(WHOLE)
+    expect(opened.get_by_label("Answer")).to_have_count(1)
+    expect(opened.get_by_role("alert")).to_have_count(0)
+    expect(opened.get_by_role("button", name="Send")).to_be_visible()
+
+
+def test_silence_is_not_waited_out(opened: Page) -> None:
+    """
+    After 75 s of nothing the page stops waiting; checking again attaches to what the server still does.
+    """
+    send(opened, "hang")
+    expect(opened.get_by_label("Answer")).to_have_text("This is")
+    opened.clock.fast_forward(60_000)
+    expect(opened.get_by_role("button", name="Stop")).to_be_visible()
+
+    opened.clock.fast_forward(15_000)
+
+    expect(opened.get_by_role("alert")).to_contain_text("Nothing has come for a while")
+    expect(opened.get_by_role("button", name="Stop")).to_have_count(0)
+    opened.get_by_role("button", name="Check again").click()
+    expect(opened.get_by_label("Answer")).to_have_text(WHOLE)
+    expect(opened.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_connection_that_stays_away_is_not_waited_for(opened: Page, fake_stack: FakeStack) -> None:
+    """
+    After 30 s without a connection the page stops waiting; when it comes back, so does the answer.
+    """
+    send(opened, "drop and stay away")
+    expect(opened.get_by_label("Answer")).to_have_text("This is")
+    expect(opened.get_by_text("The connection is lost")).to_be_visible()
+
+    opened.clock.fast_forward(30_000)
+    expect(opened.get_by_role("alert")).to_contain_text("The connection has been gone for a while")
+
+    fake_stack.chat.refusing = False
+    expect(opened.get_by_label("Answer")).to_have_text(WHOLE)
+    expect(opened.get_by_role("alert")).to_have_count(0)
+
+
+def test_what_is_sent_without_a_connection_is_held(opened: Page, fake_stack: FakeStack) -> None:
+    """
+    A message that cannot go out yet stays in the composer, and goes out once it can.
+    """
+    send(opened, "drop and end and stay away")
+    expect(opened.get_by_text("The connection is lost")).to_be_visible()
+    opened.clock.fast_forward(30_000)
+
+    send(opened, "hello")
+    expect(opened.get_by_role("button", name="Sending…")).to_be_disabled()
+    fake_stack.chat.refusing = False
+
+    expect(opened.get_by_label("You")).to_have_text(["drop and end and stay away", "hello"])
+    expect(opened.get_by_label("Answer")).to_have_text([WHOLE, WHOLE])

@@ -1,0 +1,75 @@
+"""The page as a person uses it: the real stack, the real OpenCode, the demo model."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from local.stack.stack_file import StackFile
+
+# A first message starts a sandbox, which on a busy machine takes its time.
+ANSWER_MS = 60_000
+
+
+@pytest.mark.timeout(120)
+def test_a_message_is_answered_while_one_watches(page: Page, stack: StackFile) -> None:
+    """
+    Open, send, see the text stream in, done; and it is all there after a reload.
+    """
+    page.goto(stack.web_url)
+    expect(page.get_by_role("heading", name="A new thread")).to_be_visible()
+
+    page.get_by_label("Message").fill("stream 150 words")
+    page.keyboard.press("Enter")
+
+    answer = page.get_by_label("Answer")
+    expect(page.get_by_label("You")).to_have_text("stream 150 words")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(answer).to_contain_text("word1 ", timeout=ANSWER_MS)
+    assert "word150" not in answer.inner_text()
+    expect(answer).to_have_text(re.compile(r"^word1 .* word150\s*$"), timeout=ANSWER_MS)
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+    expect(page.get_by_text("Sandbox running")).to_be_visible()
+
+    page.reload()
+
+    expect(page.get_by_label("You")).to_have_text("stream 150 words")
+    expect(answer).to_have_text(re.compile(r"^word1 .* word150\s*$"))
+    expect(page.get_by_role("navigation").get_by_role("button", name="stream 150 words")).to_be_visible()
+
+
+@pytest.mark.timeout(120)
+def test_an_answer_goes_on_after_a_reload(page: Page, stack: StackFile) -> None:
+    """
+    A page that is reloaded in the middle of an answer shows what came and the rest as it comes.
+    """
+    page.goto(stack.web_url)
+    page.get_by_label("Message").fill("slow 6: and steady wins")
+    page.keyboard.press("Enter")
+    answer = page.get_by_label("Answer")
+    expect(answer).to_have_text("Slowly:", timeout=ANSWER_MS)
+
+    page.reload()
+
+    expect(answer).to_have_text("Slowly: and steady wins", timeout=ANSWER_MS)
+    expect(answer).to_have_count(1)
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+
+
+@pytest.mark.timeout(120)
+def test_an_answer_can_be_stopped(page: Page, stack: StackFile) -> None:
+    """
+    Stop ends the answer; the next message is answered.
+    """
+    page.goto(stack.web_url)
+    page.get_by_label("Message").fill("slow: too slow")
+    page.keyboard.press("Enter")
+    answer = page.get_by_label("Answer")
+    expect(answer).to_have_text("Slowly:", timeout=ANSWER_MS)
+
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_label("Message").fill("say it is over")
+    page.keyboard.press("Enter")
+
+    expect(answer.last).to_have_text("it is over", timeout=ANSWER_MS)
+    expect(answer.first).to_have_text("Slowly:")

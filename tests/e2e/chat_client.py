@@ -1,0 +1,100 @@
+"""A chat client in Python: speaks the frames of the protocol over a real socket."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from time import monotonic
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+from websockets.sync.client import ClientConnection, connect
+
+PATIENCE = 90
+_numbers = count(1)
+
+
+@dataclass
+class Answer:
+    """What came for one request."""
+
+    text: str = ""
+    chunks: list[dict[str, Any]] = field(default_factory=list)
+    last: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str:
+        """How it ended."""
+        return "error" if self.last.get("error") else str(self.last["outcome"])
+
+    def kinds(self) -> list[str]:
+        """Return the types of its chunks."""
+        return [chunk["type"] for chunk in self.chunks]
+
+
+class ChatClient:
+    """One tab."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    @classmethod
+    @contextmanager
+    def open(cls, ws_url: str, *, thread: str, token: str) -> "Iterator[ChatClient]":
+        """Open a tab, and close it in the end."""
+        query = urlencode({"thread": thread, "token": token, "_pk": uuid4().hex})
+        with connect(f"{ws_url}?{query}", open_timeout=30) as socket:
+            yield cls(socket)
+
+    def send(self, frame: dict[str, Any] | str) -> None:
+        """Send a frame."""
+        self._socket.send(frame if isinstance(frame, str) else json.dumps(frame))
+
+    def ask(self, text: str, *, request_id: str | None = None, model: str | None = None) -> str:
+        """Ask, and return the request id."""
+        request_id = request_id or f"request-{next(_numbers)}-{uuid4().hex[:8]}"
+        message = {"id": f"message-{request_id}", "role": "user", "parts": [{"type": "text", "text": text}]}
+        chosen = {"model": model} if model else {}
+        body = json.dumps({"messages": [message], "trigger": "submit-message", **chosen})
+        self.send({"type": "cf_agent_use_chat_request", "id": request_id, "init": {"method": "POST", "body": body}})
+        return request_id
+
+    def stop(self, request_id: str) -> None:
+        """Stop the answer."""
+        self.send({"type": "cf_agent_chat_request_cancel", "id": request_id})
+
+    def frames(self, *, seconds: float = PATIENCE) -> Iterator[dict[str, Any]]:
+        """Yield frames as they come, for *seconds* at most."""
+        end = monotonic() + seconds
+        while True:
+            yield json.loads(self._socket.recv(timeout=max(0.0, end - monotonic())))
+
+    def until(self, kind: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
+        """Return the next chunk of that type."""
+        for frame in self.frames(seconds=seconds):
+            if frame["type"] == "cf_agent_use_chat_response" and not frame["done"] and frame["body"]:
+                chunk: dict[str, Any] = json.loads(frame["body"])
+                if chunk["type"] == kind:
+                    return chunk
+        raise AssertionError("unreachable")
+
+    def until_frame(self, kind: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
+        """Return the next frame of that type."""
+        return next(frame for frame in self.frames(seconds=seconds) if frame["type"] == kind)
+
+    def answer(self, request_id: str, *, seconds: float = PATIENCE) -> Answer:
+        """Read until the request ends."""
+        answer = Answer()
+        for frame in self.frames(seconds=seconds):
+            if frame.get("id") != request_id or frame["type"] != "cf_agent_use_chat_response":
+                continue
+            if frame["done"]:
+                answer.last = frame
+                break
+            if frame["body"]:
+                chunk = json.loads(frame["body"])
+                answer.chunks.append(chunk)
+                answer.text += chunk.get("delta", "") if chunk["type"] == "text-delta" else ""
+        return answer

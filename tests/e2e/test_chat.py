@@ -1,0 +1,175 @@
+"""The conversation on the deployed stack: real functions, a real sandbox, the real OpenCode."""
+
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.e2e.chat_client import ChatClient
+from tests.e2e.threads import Thread
+from tests.e2e.victims import children, kill, sandboxd_of, workers
+from tests.waiting import eventually
+
+WORDS = "stream 60 words every 50 ms"
+
+
+@pytest.fixture
+def thread(stack, token) -> Iterator[Thread]:
+    thread = Thread(stack, token)
+    yield thread
+    thread.close()
+
+
+def test_message_is_answered_and_both_are_kept(thread):
+    """The first message of a new thread starts a sandbox, is answered as it is written, and both are stored."""
+    with thread.tab() as tab:
+        request = tab.ask("say good morning")
+        answer = tab.answer(request)
+
+    assert ("completed", "good morning") == (answer.outcome, answer.text)
+    assert "start" == answer.kinds()[0]
+    starting = [chunk["data"] for chunk in answer.chunks if chunk["type"] == "data-sandbox"]
+    assert {"state": "running", "detail": "ready"} == starting[-1]
+    assert ["say good morning", "good morning"] == thread.texts()
+    assert answer.chunks[0]["messageId"] == thread.messages()[1]["id"]
+    assert "running" == thread.sandbox()["state"]
+
+
+def test_conversation_goes_on_in_the_same_sandbox(thread):
+    """The agent remembers what was said before."""
+    with thread.tab() as tab:
+        tab.answer(tab.ask("say one"))
+        second = tab.answer(tab.ask("what did I say first?"))
+
+    assert "say one" in second.text
+    assert 1 == thread.sandbox()["generation"]
+
+
+def test_two_tabs_and_one_that_comes_late_see_the_same_answer(thread):
+    """Every socket gets every chunk; one that attaches in the middle gets it all from the beginning."""
+    with thread.tab() as asking, thread.tab() as watching:
+        request = asking.ask(WORDS)
+        asking.until("text-delta")
+        with thread.tab() as late:
+            late.send({"type": "cf_agent_stream_resume_request", "probeId": "p"})
+            offer = late.until_frame("cf_agent_stream_resuming")
+            late.send({"type": "cf_agent_stream_resume_ack", "id": offer["id"]})
+            seen_late = late.answer(request)
+        seen = watching.answer(request)
+
+    assert ("completed", "completed") == (seen.outcome, seen_late.outcome)
+    assert thread.texts()[1] == seen.text == seen_late.text
+    assert "start" == seen_late.kinds()[0]
+
+
+def test_stop_ends_the_answer_and_keeps_what_was_said(thread):
+    """Stop ends it within moments; the part that was said stays, and the next message works."""
+    with thread.tab() as tab:
+        tab.answer(tab.ask("say hello"))
+        request = tab.ask("slow 60: a long story")
+        tab.until("text-delta")
+        tab.stop(request)
+        stopped = tab.answer(request, seconds=15)
+        after = tab.answer(tab.ask("say still here"))
+
+    assert "aborted" == stopped.outcome
+    assert "still here" == after.text
+    assert 6 == len(thread.texts())
+    assert thread.texts()[3]
+
+
+def test_message_during_an_answer_stops_it_and_is_answered(thread):
+    """A new message calls the running answer off; both requests end."""
+    with thread.tab() as tab:
+        tab.answer(tab.ask("say hello"))
+        first = tab.ask("slow 60: a long story")
+        tab.until("text-delta")
+        second = tab.ask("say never mind")
+        assert "aborted" == tab.answer(first, seconds=15).outcome
+        assert "never mind" == tab.answer(second).text
+
+
+def test_frame_sent_twice_is_answered_once(thread):
+    """A repeated request changes nothing."""
+    with thread.tab() as tab:
+        request = tab.ask("say once", request_id="same")
+        tab.ask("say once", request_id="same")
+        assert "once" == tab.answer(request).text
+    assert ["say once", "once"] == thread.texts()
+
+
+def test_dead_turn_function_is_noticed_at_once(thread, stack):
+    """Killed in the middle, the turn's function leaves an error for the user and the text so far; the next works."""
+    with thread.tab() as tab:
+        tab.answer(tab.ask("say hello"))
+        request = tab.ask("slow 60: a long story")
+        tab.until("text-delta")
+        kill(workers(stack, "threadbox-chat-turn"))
+        ended = tab.answer(request, seconds=30)
+        assert ("error", "interrupted") == (ended.outcome, "interrupted" if "interrupted" in ended.last["body"] else "")
+        assert "still here" == tab.answer(tab.ask("say still here")).text
+
+
+@pytest.mark.parametrize("victim", ["opencode", "sandboxd"])
+def test_dead_sandbox_is_said_and_replaced(thread, stack, victim):
+    """Whatever of the sandbox dies in the middle of an answer, the user is told, and the next message starts anew."""
+    with thread.tab() as tab:
+        tab.answer(tab.ask("say hello"))
+        request = tab.ask("slow 60: a long story")
+        tab.until("text-delta")
+        daemon = sandboxd_of(stack, thread.name)
+        kill([daemon] if victim == "sandboxd" else children(daemon))
+        ended = tab.answer(request, seconds=60)
+        assert "error" == ended.outcome
+        assert "sandbox" in ended.last["body"]
+        eventually(lambda: thread.sandbox()["state"] == "stopped")
+        again = tab.answer(tab.ask("say still here"))
+
+    assert ("completed", "still here") == (again.outcome, again.text)
+    assert 2 == thread.sandbox()["generation"]
+
+
+@pytest.mark.parametrize(
+    ("thread_id", "change"), [("another", {}), (None, {"user": "bob"}), (None, {"ttl": -60}), (None, {"garbage": True})]
+)
+def test_socket_opens_only_for_the_owner(thread, stack, token, thread_id, change):
+    """Another thread's token, another user's, an expired one and none at all are refused at the handshake."""
+    thread.sandbox()
+    bad = (
+        "garbage"
+        if change.get("garbage")
+        else token(thread_id or thread.name, change.get("user", "ann"), change.get("ttl", 900))
+    )
+    with pytest.raises(InvalidStatus) as refused, ChatClient.open(stack.ws_url, thread=thread.name, token=bad):
+        pass
+    assert refused.value.response.status_code in (401, 403)
+    answer = httpx.get(f"{stack.http_url}/agents/chat/{thread.name}/get-messages", params={"token": bad}, timeout=30)
+    assert answer.json()["code"] in ("unauthorized", "forbidden")
+
+
+def test_sandbox_can_be_started_looked_at_and_stopped(thread):
+    """POST starts and answers at once, GET tells, DELETE stops; each can be repeated."""
+    path = f"/api/sandbox/{thread.name}"
+    assert "stopped" == thread.sandbox()["state"]
+    first = thread.http.post(path)
+    assert (202, "starting") == (first.status_code, first.json()["state"])
+    eventually(lambda: thread.http.post(path).status_code == 200, seconds=60)
+    assert "1.18.33" == thread.sandbox()["opencode_version"]
+
+    thread.http.delete(path).raise_for_status()
+    thread.http.delete(path).raise_for_status()
+
+    eventually(lambda: thread.sandbox()["state"] == "stopped", seconds=60)
+    assert 1 == thread.sandbox()["generation"]
+
+
+def test_bad_frames_are_answered_and_harmless(thread):
+    """What cannot be read is answered in words, and the conversation goes on."""
+    with thread.tab() as tab:
+        tab.send("{")
+        assert "invalid_request" == tab.until_frame("error")["code"]
+        tab.send(json.dumps({"type": "something else"}))
+        assert "error" == tab.answer(tab.ask("x" * 30_000)).outcome
+        assert "fine" == tab.answer(tab.ask("say fine")).text

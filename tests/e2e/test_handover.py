@@ -1,0 +1,77 @@
+"""A turn that outlives its function: handed over, again and again, without anybody noticing."""
+
+import re
+from collections.abc import Iterator
+
+import boto3
+import pytest
+
+from tests.e2e.threads import Thread
+
+FUNCTION = "threadbox-chat-turn"
+WORDS = 300
+TEXT = " ".join(f"word{n}" for n in range(1, WORDS + 1))
+
+
+@pytest.fixture
+def short_lived(stack) -> Iterator[None]:
+    """Turn functions that hand over after three seconds."""
+    client = boto3.client("lambda", endpoint_url=stack.aws_url)
+    variables = client.get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
+
+    def configure(seconds: str) -> None:
+        changed = {"Variables": variables | {"HANDOVER_SECONDS": seconds}}
+        client.update_function_configuration(FunctionName=FUNCTION, Environment=changed)
+
+    configure("3")
+    yield
+    configure(variables["HANDOVER_SECONDS"])
+
+
+@pytest.fixture
+def thread(stack, token) -> Iterator[Thread]:
+    thread = Thread(stack, token)
+    yield thread
+    thread.close()
+
+
+def handovers(stack, thread_id: str) -> int:
+    """Return how often the thread's turn was handed over, by the log of its function."""
+    logs = boto3.client("logs", endpoint_url=stack.aws_url)
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{FUNCTION}")
+    messages = "\n".join(event["message"] for page in pages for event in page["events"])
+    return len(re.findall(rf'"turn handed over"[^\n]*"{thread_id}"', messages))
+
+
+def test_long_answer_crosses_several_functions(stack, thread, short_lived):
+    """No word is lost, doubled or out of order in any tab, and the whole is stored."""
+    with thread.tab() as tab, thread.tab() as watching:
+        tab.answer(tab.ask("say hello"))
+        request = tab.ask(f"stream {WORDS} words every 50 ms")
+        tab.until("text-delta")
+        seen = watching.answer(request)
+        answer = tab.answer(request)
+
+    assert ("completed", "completed") == (answer.outcome, seen.outcome)
+    assert TEXT.split() == seen.text.split()
+    assert TEXT.split() == thread.texts()[3].split()
+    assert seen.text.endswith(answer.text)
+    assert 1 == seen.kinds().count("start") == seen.kinds().count("text-start")
+    assert handovers(stack, thread.name) >= 3
+
+
+def test_tab_that_comes_after_a_handover_sees_the_whole_answer(thread, short_lived):
+    """What earlier functions sent is known to the later one."""
+    with thread.tab() as tab:
+        tab.answer(tab.ask("say hello"))
+        request = tab.ask(f"stream {WORDS} words every 50 ms")
+        deltas = 0
+        while deltas < 60:
+            tab.until("text-delta")
+            deltas += 1
+        with thread.tab() as late:
+            late.send({"type": "cf_agent_stream_resume_request", "probeId": "p"})
+            late.send({"type": "cf_agent_stream_resume_ack", "id": late.until_frame("cf_agent_stream_resuming")["id"]})
+            seen = late.answer(request)
+
+    assert TEXT.split() == seen.text.split()

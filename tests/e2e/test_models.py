@@ -1,0 +1,99 @@
+"""Models and keys on the deployed stack."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.stack.aws_clients import client
+from local.stack.session_token import session_token
+from local.stack.stack_file import StackFile
+from tests.e2e.scripted_anthropic import ANSWER, ScriptedAnthropic, scripted_anthropic
+from tests.e2e.threads import Thread
+from tests.stacks import run_stack, stack_file
+
+KEYS = {
+    "MODEL_API_KEY": "canary-default-1f",
+    "ANTHROPIC_API_KEY": "canary-anthropic-2e",
+    "OPENAI_API_KEY": "canary-o-3d",
+}
+
+
+@pytest.fixture(scope="module")
+def anthropic() -> Iterator[ScriptedAnthropic]:
+    with scripted_anthropic() as anthropic:
+        yield anthropic
+
+
+@pytest.fixture(scope="module")
+def state(anthropic, tmp_path_factory) -> Iterator[Path]:
+    """The state directory of a stack of its own, with a key for every provider."""
+    state = tmp_path_factory.mktemp("keys")
+    try:
+        done = run_stack("up", state=state, settings=KEYS | {"ANTHROPIC_API_URL": anthropic.url})
+        assert done.returncode == 0, done.stderr
+        yield state
+    finally:
+        assert run_stack("down", state=state).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def keyed(state) -> StackFile:
+    return stack_file(state)
+
+
+@pytest.fixture(scope="module")
+def thread(keyed) -> Iterator[Thread]:
+    def token(thread: str, user: str, ttl: int = 900) -> str:
+        return session_token(keyed, thread=thread, user=user, ttl=ttl)
+
+    thread = Thread(keyed, token)
+    yield thread
+    thread.close()
+
+
+def models(thread: Thread) -> httpx.Response:
+    """Ask for the thread's models, again while its sandbox starts."""
+    for _ in range(3):
+        answer = thread.http.get(f"/api/sandbox/{thread.name}/models")
+        if answer.status_code != 503:
+            break
+    return answer
+
+
+def test_models_of_all_keys_are_offered(thread):
+    """On a new thread too: the list waits for the sandbox. One model is the default, one of a provider with a key."""
+    offered = models(thread).json()
+
+    assert {"anthropic", "openai-api", "default"} == {offer["provider"] for offer in offered}
+    assert ["anthropic"] == [offer["provider"] for offer in offered if offer["default"]]
+    assert {"provider": "default", "id": "demo", "name": "demo", "default": False} in offered
+
+
+def test_chat_goes_to_the_default_or_to_the_model_it_names(thread, anthropic):
+    """The key reaches its provider, and no other does."""
+    with thread.tab() as tab:
+        default = tab.answer(tab.ask("hello"))
+        named = tab.answer(tab.ask("say demo", model="default/demo"))
+
+    assert (ANSWER, "demo") == (default.text, named.text)
+    assert {KEYS["ANTHROPIC_API_KEY"]} == set(anthropic.keys)
+
+
+def test_keys_are_in_no_definition_override_log_or_file_of_a_sandbox(thread, keyed, state):
+    """Everything that AWS can be asked about a task and a function, and everything that was written down."""
+    ecs = client("ecs", f"http://127.0.0.1:{keyed.ports['ecs']}")
+    cluster = keyed.outputs["ClusterArn"]
+    tasks = ecs.describe_tasks(cluster=cluster, tasks=ecs.list_tasks(cluster=cluster)["taskArns"])["tasks"]
+    assert tasks
+    definition = client("ecs", keyed.aws_url).describe_task_definition(taskDefinition="threadbox-sandbox")
+    functions = client("lambda", keyed.aws_url).list_functions()["Functions"]
+    told = json.dumps([tasks, definition, functions], default=str)
+    folders = [state / "logs", state / "sandboxes"]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert files
+
+    assert [key for key in KEYS.values() if key in told] == []
+    assert [path for path in files for key in KEYS.values() if key.encode() in path.read_bytes()] == []

@@ -1,0 +1,42 @@
+"""A thread on the stack, as its user and the web app's backend see it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from uuid import uuid4
+
+import httpx
+
+from tests.e2e.chat_client import ChatClient
+
+
+class Thread:
+    """A thread of its own on the stack."""
+
+    def __init__(self, stack, token: Callable[..., str]) -> None:
+        self.stack = stack
+        self.name = f"thread-{uuid4().hex[:12]}"
+        self.token = token(self.name, "ann")
+        self.http = httpx.Client(
+            base_url=stack.http_url, headers={"Authorization": f"Bearer {self.token}"}, timeout=httpx.Timeout(60)
+        )
+
+    def tab(self) -> AbstractContextManager[ChatClient]:
+        """Open a tab."""
+        return ChatClient.open(self.stack.ws_url, thread=self.name, token=self.token)
+
+    def messages(self) -> list[dict]:
+        """Return the stored messages."""
+        return self.http.get(f"/agents/chat/{self.name}/get-messages").raise_for_status().json()
+
+    def texts(self) -> list[str]:
+        """Return the stored texts."""
+        return ["".join(part.get("text", "") for part in message["parts"]) for message in self.messages()]
+
+    def sandbox(self) -> dict:
+        """Return the sandbox's state."""
+        return self.http.get(f"/api/sandbox/{self.name}").raise_for_status().json()
+
+    def close(self) -> None:
+        """Stop the sandbox."""
+        self.http.delete(f"/api/sandbox/{self.name}")
+        self.http.close()

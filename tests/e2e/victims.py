@@ -1,0 +1,67 @@
+"""Finding and killing the processes that a stack's parts run as."""
+
+import os
+import signal
+from pathlib import Path
+
+import boto3
+
+from local.stack.stack_file import StackFile
+from threadbox.identifiers import thread_hash
+
+
+def kill(pids: list[int]) -> None:
+    """Kill the processes, of which there must be one at least."""
+    assert pids, "there is nothing to kill"
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def workers(stack: StackFile, function: str) -> list[int]:
+    """Return the processes in which the embedded AWS runs a function."""
+    return [
+        pid
+        for pid, environment in _environments().items()
+        if f"AWS_LAMBDA_FUNCTION_NAME={function}".encode() in environment
+        and f"AWS_ENDPOINT_URL={stack.aws_url}".encode() in environment
+    ]
+
+
+def sandboxd_of(stack: StackFile, thread_id: str) -> int:
+    """Return the process that is the thread's sandboxd."""
+    ecs = boto3.client("ecs", endpoint_url=f"http://127.0.0.1:{stack.ports['ecs']}", region_name="us-east-1")
+    (task,) = ecs.list_tasks(
+        cluster=stack.outputs["ClusterArn"], startedBy=thread_hash(thread_id), desiredStatus="RUNNING"
+    )["taskArns"]
+    task_id = task.rsplit("/", 1)[1].encode()
+    found = [
+        pid
+        for pid, environment in _environments().items()
+        if any(variable.startswith(b"ECS_CONTAINER_METADATA") and task_id in variable for variable in environment)
+        and not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"bwrap")
+    ]
+    (pid,) = found
+    return pid
+
+
+def children(pid: int) -> list[int]:
+    """Return the child processes of *pid*."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def _environments() -> dict[int, list[bytes]]:
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            found[int(path.parent.name)] = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+    return found

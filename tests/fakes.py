@@ -1,0 +1,166 @@
+"""Test doubles for what stands outside the functions: ECS, sandboxd, Lambda, API Gateway, Secrets Manager."""
+
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from chat.turn import Ask, Turn
+from sandbox_ctl.daemon import DaemonStatus
+from sandbox_ctl.launcher import Task
+from sandbox_ctl.models import KnownProviders, ModelAccess
+from sandbox_ctl.sandboxes import Sandbox
+from threadbox.errors import OpenCodeError, SandboxUnavailableError
+from threadbox.secrets import JsonSecret
+
+
+class FakeSecrets:
+    """Secrets Manager with the two stages of one secret."""
+
+    class exceptions:  # noqa: N801 - boto3's name
+        class ResourceNotFoundException(Exception):  # noqa: N818 - boto3's name
+            pass
+
+    def __init__(self, current: dict[str, str], previous: dict[str, str] | None = None) -> None:
+        self.stages = {"AWSCURRENT": current, "AWSPREVIOUS": previous}
+        self.reads = 0
+
+    def get_secret_value(self, *, SecretId: str, VersionStage: str) -> dict[str, str]:  # noqa: N803 - boto3's names
+        self.reads += 1
+        value = self.stages[VersionStage]
+        if value is None:
+            raise self.exceptions.ResourceNotFoundException
+        return {"SecretString": json.dumps(value)}
+
+
+def secret(current: dict[str, str], previous: dict[str, str] | None = None) -> JsonSecret:
+    """Return a secret that is kept nowhere."""
+    return JsonSecret(client=FakeSecrets(current, previous), arn="arn:secret")  # type: ignore[arg-type]
+
+
+@dataclass
+class FakeLauncher:
+    """ECS as a launcher sees it: tasks by client token, started only when a test says so."""
+
+    tasks: dict[str, Task] = field(default_factory=dict)
+    by_token: dict[tuple[str, int], str] = field(default_factory=dict)
+    refusals: int = 0
+    crash_after_launch: bool = False
+    stopped: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def launch(self, sandbox: Sandbox) -> str:
+        with self._lock:
+            if self.refusals:
+                self.refusals -= 1
+                raise SandboxUnavailableError("There is no room.")
+            token = (sandbox.thread_id, sandbox.generation)
+            arn = self.by_token.setdefault(token, f"arn:task/{len(self.by_token) + 1}")
+            self.tasks.setdefault(arn, Task(arn=arn, running=False, stopped=False))
+            if self.crash_after_launch:
+                self.crash_after_launch = False
+                raise KeyboardInterrupt
+            return arn
+
+    def describe(self, task_arn: str) -> Task:
+        return self.tasks[task_arn]
+
+    def stop(self, task_arn: str, *, reason: str) -> None:
+        self.stopped.append(task_arn)
+
+    def runs(self, task_arn: str, address: str = "127.0.0.1") -> None:
+        """Let the task run."""
+        self.tasks[task_arn] = Task(arn=task_arn, running=True, stopped=False, address=address)
+
+    def ends(self, task_arn: str, reason: str = "it ended") -> None:
+        """Let the task end."""
+        self.tasks[task_arn] = Task(arn=task_arn, running=False, stopped=True, reason=reason)
+
+
+@dataclass
+class FakeDaemon:
+    """Sandboxd as the control plane sees it."""
+
+    silent: bool = False
+    ready: bool = True
+    stranger: bool = False
+    known: KnownProviders = field(default_factory=lambda: KnownProviders(providers=[], default={}))
+    bound: list[tuple[str, int, ModelAccess]] = field(default_factory=list)
+
+    def hello(self, sandbox: Sandbox) -> DaemonStatus:
+        if self.silent or self.stranger:
+            raise OpenCodeError("no answer")
+        return self._status(sandbox, "unbound")
+
+    def bind(self, sandbox: Sandbox, models: ModelAccess) -> DaemonStatus:
+        self.bound.append((sandbox.thread_id, sandbox.generation, models))
+        return self._status(sandbox, "booting")
+
+    def status(self, sandbox: Sandbox, *, wait: int) -> DaemonStatus:
+        if self.silent:
+            raise OpenCodeError("no answer")
+        return self._status(sandbox, "ready" if self.ready else "booting")
+
+    def providers(self, sandbox: Sandbox) -> KnownProviders:
+        if self.silent:
+            raise OpenCodeError("no answer")
+        return self.known
+
+    def _status(self, sandbox: Sandbox, state: Any) -> DaemonStatus:
+        return DaemonStatus(
+            task_arn=sandbox.task_arn or "",
+            state=state,
+            thread_id=sandbox.thread_id,
+            generation=sandbox.generation,
+            session_id="ses_1",
+            opencode_version="1.18.33",
+        )
+
+
+@dataclass
+class FakeConnections:
+    """``@connections``: what was posted to whom; gone and full connections on demand."""
+
+    posted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    closed: list[str] = field(default_factory=list)
+
+    def close(self, connection_id: str) -> None:
+        self.closed.append(connection_id)
+
+    def post(self, connection_id: str, frame: str) -> bool:
+        if connection_id in self.gone:
+            return False
+        self.posted.append((connection_id, json.loads(frame)))
+        return True
+
+    def to(self, connection_id: str) -> list[dict[str, Any]]:
+        """Return what one connection got."""
+        return [frame for other, frame in self.posted if other == connection_id]
+
+
+@dataclass
+class FakeDispatcher:
+    """The asynchronous invokes that were made."""
+
+    dispatched: list[tuple[str, str]] = field(default_factory=list)
+
+    def dispatch(self, thread_id: str, request_id: str) -> None:
+        self.dispatched.append((thread_id, request_id))
+
+
+@dataclass
+class FakeAgent:
+    """The agent of a turn, as seen from outside the function that reads from it."""
+
+    aborted: list[str] = field(default_factory=list)
+    answered: list[tuple[str, Any]] = field(default_factory=list)
+
+    def abort(self, turn: Turn) -> None:
+        self.aborted.append(turn.request_id)
+
+    def partial(self, turn: Turn) -> list[dict[str, Any]]:
+        return [{"type": "text", "text": "so far", "state": "done"}]
+
+    def answer(self, turn: Turn, ask: Ask, answer: Any) -> None:
+        self.answered.append((ask.id, answer))

@@ -1,0 +1,31 @@
+"""Local stacks for tests: the commands that bring one up and down, and where its files are."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.stack.stack_file import StackFile
+
+ROOT = Path(__file__).parents[1]
+STATE = ROOT / ".local" / "test-stack"
+UP_SECONDS = 300
+SETTINGS = ("MODEL_", "THREADBOX_", "SANDBOX_", "CODEX_", "ANTHROPIC_", "OPENAI_")
+
+
+def run_stack(
+    *command: str, state: Path, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A command of the local stack whose state is in that directory, with no setting but those given."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return subprocess.run(
+        [sys.executable, "-m", "local.stack", *command],
+        env=environment | {"THREADBOX_STATE": str(state)} | dict(settings or {}),
+        cwd=ROOT, capture_output=True, text=True, timeout=UP_SECONDS, check=False,
+    )  # fmt: skip
+
+
+def stack_file(state: Path) -> StackFile:
+    """What stack.json in that directory tells."""
+    return StackFile.model_validate_json((state / "stack.json").read_text())

@@ -1,0 +1,86 @@
+"""Deleting a thread, on real stores."""
+
+import time
+from types import SimpleNamespace
+
+import jwt
+import pytest
+
+from chat.deletion import ThreadDeletion
+from chat.messages import MessageStore, UIMessage
+from chat.turns import TurnStore
+from tests.fakes import FakeConnections, secret
+from threadbox.errors import ConflictError, ForbiddenError
+from threadbox.sessions import SessionVerifier
+from threadbox.sockets import Socket, SocketStore
+from threadbox.threads import ThreadStore
+
+KEY = {"kid": "k", "key": "s" * 64}
+
+
+def token(user="u"):
+    now = int(time.time())
+    claims = {"aud": "threadbox", "thread_id": "t", "user_id": user, "iat": now, "exp": now + 60}
+    return jwt.encode(claims, KEY["key"], "HS256", headers={"kid": "k"})
+
+
+@pytest.fixture
+def control():
+    return SimpleNamespace(stop=control_stop)
+
+
+def control_stop(thread_id):
+    if thread_id == "busy":
+        raise ConflictError("just being started")
+
+
+@pytest.fixture
+def deletion(table, clock, control):
+    return ThreadDeletion(
+        table=table,
+        sessions=SessionVerifier(secret=secret(KEY)),
+        threads=ThreadStore(table=table, now=clock),
+        sockets=SocketStore(table=table),
+        connections=FakeConnections(),
+        control=control,
+    )
+
+
+@pytest.fixture
+def thread(table, clock, deletion):
+    """A thread with forty messages, two sockets and a running turn."""
+    deletion.threads.claim("t", user_id="u")
+    messages, turns = MessageStore(table=table, now=clock), TurnStore(table=table, now=clock)
+    for n in range(40):
+        seq = messages.reserve("t")
+        message = UIMessage(id=f"m{n}", role="user", parts=[{"type": "text", "text": "hi"}])
+        turns.submit("t", f"r{n}", seq=seq, connection_id="c", writes=messages.creation("t", seq, message))
+    for name in ("c1", "c2"):
+        deletion.sockets.create(Socket(thread_id="t", connection_id=name, user_id="u"))
+
+
+def test_everything_of_the_thread_is_gone(deletion, thread, table):
+    """Not an item is left, whatever partition it is in; sockets are closed; deleting again finds nothing."""
+    removed = deletion.delete("t", token=token())
+
+    assert {"messages": 40, "turns": 40, "sockets": 2, "sandboxes": 0} == removed
+    assert [] == table.scan()["Items"]
+    assert ["c1", "c2"] == sorted(deletion.connections.closed)
+    assert 0 == deletion.delete("t", token=token())["messages"]
+
+
+def test_only_the_owner_deletes(deletion, thread, table):
+    """Another user's token changes nothing."""
+    before = table.scan()["Count"]
+    with pytest.raises(ForbiddenError):
+        deletion.delete("t", token=token(user="somebody else"))
+    assert before == table.scan()["Count"]
+
+
+def test_nothing_is_removed_while_the_sandbox_cannot_be_stopped(deletion, thread, table, control):
+    """A sandbox must not be left behind by a thread that is no longer known."""
+    before = table.scan()["Count"]
+    control.stop = lambda _: control_stop("busy")
+    with pytest.raises(ConflictError):
+        deletion.delete("t", token=token())
+    assert before == table.scan()["Count"]
