@@ -112,6 +112,22 @@ def test_dead_turn_function_is_noticed_at_once(thread, stack):
         assert "still here" == tab.answer(tab.ask("say still here")).text
 
 
+@pytest.mark.parametrize("function", ["threadbox-chat-socket", "threadbox-sandbox-ctl"])
+def test_other_functions_may_die_during_an_answer(thread, stack, function):
+    """What does not pass on the answer can be killed in the middle of it: answer and thread go on."""
+    with thread.tab() as tab:
+        tab.answer(tab.ask("say hello"))
+        request = tab.ask(WORDS)
+        tab.until("text-delta")
+        kill(workers(stack, function))
+        answer = tab.answer(request)
+        again = tab.answer(tab.ask("say still here"))
+
+    assert ("completed", "still here") == (again.outcome, again.text)
+    assert "completed" == answer.outcome
+    assert "word60" == answer.text.split()[-1]
+
+
 @pytest.mark.parametrize("victim", ["opencode", "sandboxd"])
 def test_dead_sandbox_is_said_and_replaced(thread, stack, victim):
     """Whatever of the sandbox dies in the middle of an answer, the user is told, and the next message starts anew."""
