@@ -1,7 +1,8 @@
 """Calling a turn's agent from outside the function that reads from it: to stop it, or to answer what it asks."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,8 @@ import httpx
 from chat.opencode import OpenCodeClient
 from chat.translation import Translation
 from chat.turn import Ask, Turn
-from threadbox.control import SandboxControlClient
-from threadbox.errors import AppError
+from threadbox.control import Access, SandboxControlClient
+from threadbox.errors import AppError, SandboxUnavailableError
 from threadbox.telemetry import logger
 
 
@@ -45,27 +46,19 @@ class Agent:
         asyncio.run(self._answer(turn, ask, answer))
 
     async def _answer(self, turn: Turn, ask: Ask, answer: bool | list[list[str]]) -> None:  # noqa: FBT001 - as above
-        access = self.control.lend(turn.thread_id, scope="turn", generation=turn.generation or 0)
-        async with self.http() as http:
-            await OpenCodeClient(http=http).reply(access, ask, answer)
+        async with self._opencode(turn) as (client, access):
+            await client.reply(access, ask, answer)
 
     async def _abort(self, turn: Turn) -> None:
-        if turn.generation is None:
-            return
         try:
-            access = self.control.lend(turn.thread_id, scope="turn", generation=turn.generation)
-            async with self.http() as http:
-                await OpenCodeClient(http=http).abort(access)
+            async with self._opencode(turn) as (client, access):
+                await client.abort(access)
         except AppError as error:
             logger.info("nothing to abort", thread_id=turn.thread_id, code=error.code)
 
     async def _partial(self, turn: Turn) -> list[dict[str, Any]]:
-        if turn.generation is None:
-            return []
         try:
-            access = self.control.lend(turn.thread_id, scope="turn", generation=turn.generation)
-            async with self.http() as http:
-                client = OpenCodeClient(http=http)
+            async with self._opencode(turn) as (client, access):
                 await client.abort(access)
                 translation = Translation(session_id=access.session_id, part_id=turn.part_id)
                 translation.resync(await client.messages(access))
@@ -73,3 +66,17 @@ class Agent:
             logger.info("nothing to recover", thread_id=turn.thread_id, code=error.code)
             return []
         return translation.parts()
+
+    @asynccontextmanager
+    async def _opencode(self, turn: Turn) -> AsyncIterator[tuple[OpenCodeClient, Access]]:
+        """
+        Open the way to the OpenCode that answers the turn.
+
+        Raises:
+            AppError: the turn has no sandbox yet, or it cannot be reached.
+        """
+        if turn.generation is None:
+            raise SandboxUnavailableError("The answer has no sandbox yet.")
+        access = self.control.lend(turn.thread_id, scope="turn", generation=turn.generation)
+        async with self.http() as http:
+            yield OpenCodeClient(http=http), access
