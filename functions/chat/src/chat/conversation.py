@@ -11,7 +11,6 @@ from chat.messages import MessageStore, UIMessage
 from chat.recovery import Recovery
 from chat.turn import TurnState
 from chat.turns import Submission, Submitted, TurnStore
-from threadbox.edge import user_sentence
 from threadbox.errors import AppError, ConflictError, InvalidRequestError, UnauthorizedError
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, Socket, SocketBroadcast, SocketStore
@@ -81,10 +80,10 @@ class Conversation:
         except AppError as error:
             logger.info("frame refused", code=error.code, thread_id=socket.thread_id)
             request_id = request_id or str(error.details.get("request_id", ""))
-            sentence = user_sentence(error)
-            answer = (
-                frames.failed(request_id, sentence, error.code) if request_id else frames.problem(error.code, sentence)
-            )
+            if request_id:
+                answer = frames.failed(request_id, str(error), error.code)
+            else:
+                answer = frames.problem(error.code, str(error))
             self.connections.post(connection_id, answer)
 
     def _ask(self, socket: Socket, frame: frames.ChatRequest) -> None:

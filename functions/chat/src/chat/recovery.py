@@ -8,7 +8,6 @@ from chat.dispatch import TurnDispatcher
 from chat.messages import MessageStore, UIMessage
 from chat.turn import TurnState
 from chat.turns import TurnStore
-from threadbox.edge import user_sentence
 from threadbox.errors import AppError
 from threadbox.sockets import SocketBroadcast
 from threadbox.telemetry import logger
@@ -44,7 +43,7 @@ class Recovery:
         parts = self.agent.partial(turn)
         if parts:
             self.messages.put(thread_id, turn.seq + 1, UIMessage(id=turn.answer_id, role="assistant", parts=parts))
-        self.broadcast.post(thread_id, frames.failed(request_id, user_sentence(error), error.code))
+        self.broadcast.post(thread_id, frames.failed(request_id, str(error), error.code))
         for _ in range(ATTEMPTS):
             ended = self.turns.end(turn, "error")
             if ended is not None:

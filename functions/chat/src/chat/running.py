@@ -26,7 +26,6 @@ from chat.turns import TurnStore
 from chat.writers import Writers
 from threadbox.clock import unix_time
 from threadbox.control import Access, SandboxControlClient, Starting
-from threadbox.edge import user_sentence
 from threadbox.errors import AppError, OpenCodeError, SandboxUnavailableError
 from threadbox.sockets import ConnectionsClient, Socket, SocketStore
 from threadbox.telemetry import logger
@@ -270,7 +269,7 @@ class _Run:
             if frame is not None:
                 self.writers.frame(frame, but=self.turn.connection_id)
         if error is not None:
-            self.writers.finish(frames.failed(self.turn.request_id, user_sentence(error), error.code))
+            self.writers.finish(frames.failed(self.turn.request_id, str(error), error.code))
         else:
             self.writers.chunk({"type": "finish", **({"messageMetadata": metadata} if metadata else {})})
             self.writers.finish(frames.done(self.turn.request_id, outcome))

@@ -1,4 +1,4 @@
-"""Where errors become answers: HTTP bodies here, frames through :func:`user_sentence`."""
+"""Where errors become answers over HTTP; on a socket their text is shown as it is."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -97,8 +97,3 @@ def create_http_app(*, title: str, version: str, max_body: int = 4 * 1024 * 1024
             return error_response(INTERNAL, request)
 
     return app
-
-
-def user_sentence(error: AppError) -> str:
-    """Return what a person reads in the chat when a turn fails with *error*."""
-    return str(error)
