@@ -343,11 +343,12 @@ def test_metadata_adds_up_over_steps(translation):
 
 
 def test_title_is_told_when_it_changes(translation):
-    """The thread's title is OpenCode's."""
-    renamed = event("session.updated", info={"title": "A haiku"})
+    """The thread's title is the one that the model finds; until then there is none."""
+    untitled = event("session.updated", info={"title": "New session - 2026-11-23T21:48:03.518Z"})
+    titled = event("session.updated", info={"title": "A haiku"})
 
     assert [{"type": "data-thread", "data": {"title": "A haiku"}, "transient": True}] == feed(
-        translation, renamed, renamed
+        translation, untitled, titled, titled
     )
 
 

@@ -33,6 +33,7 @@ API_KEY = "sk-canary-5b1d7c"
 ANTHROPIC_KEY = "sk-ant-canary-77e0"
 OPENAI_KEY = "sk-proj-canary-c41f"
 THREAD = "thread-1"
+TITLE = "A short title"
 
 
 @dataclass
@@ -82,6 +83,8 @@ class ScriptedModel:
     ``say N words``: N chunks "w0 w1 …"; ``hold``: one chunk, then nothing until released; ``run COMMAND``: a call of
     the bash tool, then the text "ran". Anything else is answered with "hello".
 
+    Asked for a title it waits until ``titles`` is set, which it is at first.
+
     What comes by another route than ``chat/completions`` gets one fixed answer in the words of that API: Anthropic's
     Messages or OpenAI's Responses.
     """
@@ -89,11 +92,14 @@ class ScriptedModel:
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.release = threading.Event()
+        self.titles = threading.Event()
+        self.titles.set()
         self._server = _serve(self._handler())
         self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def close(self) -> None:
         self.release.set()
+        self.titles.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -120,6 +126,10 @@ class ScriptedModel:
             return f"data: {json.dumps(chunk)}\n\n".encode()
 
         asked = _text(next(m for m in reversed(messages) if m["role"] == "user"))
+        if "title generator" in _text(messages[0]):
+            self.titles.wait(30)
+            yield delta({"content": TITLE}) + delta({}, "stop") + b"data: [DONE]\n\n"
+            return
         match asked.split():
             case ["say", count, "words"]:
                 for start in range(0, int(count), 50):

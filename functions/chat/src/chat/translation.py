@@ -15,6 +15,8 @@ from chat.parts import Chunk, StreamedPart, ToolPart
 from chat.turn import Ask
 
 Part = StreamedPart | ToolPart
+# What OpenCode calls a session that the model has found no title for yet (measured, opencode 1.18.33).
+UNTITLED = "New session - "
 
 
 @dataclass(slots=True)
@@ -263,7 +265,7 @@ class Translation:
 
     def _titled(self, info: dict[str, Any]) -> list[Chunk]:
         title = info.get("title")
-        if not title or title == self._title:
+        if not title or title == self._title or title.startswith(UNTITLED):
             return []
         self._title = title
         return [{"type": "data-thread", "data": {"title": title}, "transient": True}]

@@ -35,9 +35,11 @@ class Conversation:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def find_or_create(self, title: str) -> str:
+    async def find_or_create(self) -> str:
         """
         Return the id of the thread's session: the oldest root session there is (a restored database has it).
+
+        A new one gets no title: then OpenCode asks the model for one while it answers the first message.
 
         Raises:
             OpenCodeError: OpenCode failed.
@@ -46,11 +48,11 @@ class Conversation:
         roots = [session for session in sessions if session.parentID is None and session.title != WARM_UP_TITLE]
         if roots:
             return min(roots, key=lambda session: session.time.created).id
-        return await self._create(title)
+        return await self._create({})
 
     async def begin_warm_up(self) -> str:
         """Make the throwaway session of the warm-up and return its id."""
-        return await self._create(WARM_UP_TITLE)
+        return await self._create({"title": WARM_UP_TITLE})
 
     async def warm_up(self, session_id: str) -> None:
         """
@@ -66,8 +68,8 @@ class Conversation:
         await self._call("POST", f"/session/{session_id}/message", TypeAdapter(dict[str, object]), prompt)
         await self._call("DELETE", f"/session/{session_id}", TypeAdapter(bool))
 
-    async def _create(self, title: str) -> str:
-        return (await self._call("POST", "/session", TypeAdapter(_Session), {"title": title})).id
+    async def _create(self, session: dict[str, str]) -> str:
+        return (await self._call("POST", "/session", TypeAdapter(_Session), session)).id
 
     async def _call(self, method: str, path: str, shape: TypeAdapter[T], body: object = None) -> T:
         try:

@@ -185,7 +185,7 @@ class Sandbox:
         conversation = Conversation(bound.opencode.client)
         warm_up = await conversation.begin_warm_up()
         self._session_id, _ = await asyncio.gather(
-            conversation.find_or_create(f"thread {bound.thread_id}"), conversation.warm_up(warm_up)
+            conversation.find_or_create(), conversation.warm_up(warm_up)
         )
         self._proxy.open(ways_out)
         reader = EventReader(bound.opencode.client, self.log)

@@ -9,6 +9,7 @@ from harness import (
     ANTHROPIC_KEY,
     API_KEY,
     OPENAI_KEY,
+    TITLE,
     ControlPlane,
     Sandboxd,
     ScriptedModel,
@@ -49,8 +50,10 @@ def test_each_provider_is_asked_in_its_own_words_with_its_own_key(
         answer = answer_of(turn_of(lines))
 
     assert answer == {"messages": "bonjour", "responses": "salut", "chat/completions": "hello"}[path]
-    asked, headers, body = model.requests[-1]
-    assert (asked, body["model"]) == (f"/v1/{path}", name.partition("/")[2])
+    asked, headers = next(
+        (asked, headers) for asked, headers, body in model.requests if body["model"] == name.partition("/")[2]
+    )
+    assert asked == f"/v1/{path}"
     assert [(header, headers[header]) for header in ("authorization", "x-api-key") if header in headers] == [credential]
 
 
@@ -74,6 +77,27 @@ def test_the_warm_up_is_over_once_there_is_a_way_out(sandboxd: Sandboxd, model: 
 
     assert "no model is configured" in json.dumps(turn)
     assert model.requests == []
+
+
+def test_title_is_found_beside_the_answer(model: ScriptedModel, tmp_path: Path) -> None:
+    """The first message gives the session a title; the answer does not wait for it, however long it takes."""
+    model.titles.clear()
+    with running(ControlPlane(), tmp_path) as sandboxd:
+        sandboxd.bind(model)
+        assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
+        with sandboxd.events() as lines:
+            next(lines)
+            sandboxd.prompt("hi")
+            turn = turn_of(lines)
+            model.titles.set()
+            renamed = (
+                line["event"]["properties"]["info"]["title"]
+                for line in lines
+                if line["type"] == "event" and line["event"]["type"] == "session.updated"
+            )
+            title = next(title for title in renamed if not title.startswith("New session - "))
+
+    assert (answer_of(turn), title) == ("hello", TITLE)
 
 
 def test_without_any_model_the_sandbox_works_and_a_prompt_says_so(tmp_path: Path) -> None:

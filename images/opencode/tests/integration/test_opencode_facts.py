@@ -58,13 +58,14 @@ async def test_what_a_running_server_does(opencode: OpenCode) -> None:
 
     conversation = Conversation(client)
     await conversation.begin_warm_up()
-    session = await conversation.find_or_create("thread one")
+    session = await conversation.find_or_create()
     child = await client.post("/session", json={"title": "child", "parentID": session})
     younger = await client.post("/session", json={"title": "younger"})
-    titles = [listed["title"] for listed in (await client.get("/session")).json()]
+    titles = {listed["id"]: listed["title"] for listed in (await client.get("/session")).json()}
     assert (child.status_code, younger.status_code) == (200, 200)
-    assert {"thread one", "younger", WARM_UP_TITLE} <= set(titles)
-    assert await conversation.find_or_create("thread two") == session
+    assert {"younger", WARM_UP_TITLE} <= set(titles.values())
+    assert titles[session].startswith("New session - 20")
+    assert await conversation.find_or_create() == session
 
     known = (await client.get("/config/providers")).json()
     models = {provider["id"]: provider["models"] for provider in known["providers"]}
