@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import FakeStack
+from tests.waiting import eventually
 
 WHOLE = "This is the whole answer."
 
@@ -72,7 +73,7 @@ def test_stop_tells_the_server(opened: Page, fake_stack: FakeStack) -> None:
 
     expect(opened.get_by_role("button", name="Send")).to_be_visible()
     request = next(frame["id"] for frame in fake_stack.chat.received if "init" in frame)
-    assert {"type": "cf_agent_chat_request_cancel", "id": request} in fake_stack.chat.received
+    eventually(lambda: {"type": "cf_agent_chat_request_cancel", "id": request} in fake_stack.chat.received)
 
 
 @pytest.mark.parametrize("text", ["drop", "drop and end"])
@@ -137,3 +138,39 @@ def test_what_is_sent_without_a_connection_is_held(opened: Page, fake_stack: Fak
 
     expect(opened.get_by_label("You")).to_have_text(["drop and end and stay away", "hello"])
     expect(opened.get_by_label("Answer")).to_have_text([WHOLE, WHOLE])
+
+
+def test_what_is_being_written_survives_a_reopening(opened: Page, fake_stack: FakeStack) -> None:
+    """
+    When the page begins anew with what the server holds, the text, the caret and the focus stay where they were.
+    """
+    send(opened, "drop and end and stay away")
+    expect(opened.get_by_text("The connection is lost")).to_be_visible()
+    field = opened.get_by_label("Message")
+    field.fill("half a thought")
+    field.evaluate("field => field.setSelectionRange(5, 5)")
+    conversation = opened.get_by_role("log").element_handle()
+
+    with opened.expect_response("**/get-messages"):
+        opened.clock.fast_forward(30_000)
+    conversation.wait_for_element_state("hidden")
+    opened.keyboard.type("whole ")
+
+    expect(field).to_be_focused()
+    expect(field).to_have_value("half whole a thought")
+
+
+def test_a_message_can_be_sent_before_there_is_a_connection(page: Page, fake_stack: FakeStack) -> None:
+    """
+    The first connection may take its time: the page says that it is connecting, and holds what is sent meanwhile.
+    """
+    fake_stack.chat.refusing = True
+    page.goto(fake_stack.web_url)
+    send(page, "hello")
+    expect(page.get_by_role("button", name="Sending…")).to_be_disabled()
+    expect(page.get_by_text("Connecting…")).to_be_visible()
+
+    fake_stack.chat.refusing = False
+
+    expect(page.get_by_label("You")).to_have_text("hello")
+    expect(page.get_by_label("Answer")).to_have_text(WHOLE)

@@ -1,34 +1,36 @@
 import { useAgentChat } from "@cloudflare/ai-chat/react";
 import { useAgent } from "agents/react";
-import { useEffect, useState } from "react";
-import { Composer } from "./Composer";
+import { useEffect, useRef, useState } from "react";
 import type { Config } from "./config";
-import { useConnection } from "./connection";
+import type { Connection } from "./connection";
+import { type Controls, useControls } from "./controls";
 import { MessageList } from "./MessageList";
 import type { ChatMessage } from "./messages";
 import { Notices } from "./Notices";
 import { isSandbox, type Sandbox, SandboxStatus } from "./SandboxStatus";
-import { useWatchdog } from "./watchdog";
+import type { Stalled } from "./watchdog";
 
 interface ChatProps {
   config: Config;
   thread: string;
   token: string;
   history: ChatMessage[];
-  draft: string;
-  onDraft: (text: string) => void;
+  connection: Connection;
+  stalled: Stalled | null;
+  /** Whether an answer is waited for. */
+  waiting: boolean;
+  onControls: (controls: Controls | null) => void;
   onFirstMessage: (text: string) => void;
   /** Why the thread could not be opened anew, if it could not. */
   problem: string | null;
-  /** Told of every lost connection, and whether it had been open or was refused. */
-  onClose: (wasOpen: boolean) => void;
   /** Begins anew with what the server holds. */
   onReopen: () => unknown;
 }
 
 /** The conversation of a thread, live. */
 export function Chat(props: ChatProps) {
-  const { config, thread, token, history, draft, onDraft, onFirstMessage, problem, onClose, onReopen } = props;
+  const { config, thread, token, history, connection, stalled, waiting, problem } = props;
+  const { onControls, onFirstMessage, onReopen } = props;
   const [sandbox, setSandbox] = useState<Sandbox | null>(null);
 
   const agent = useAgent({ agent: "chat", name: thread, ...config.socket, query: { thread, token } });
@@ -44,39 +46,39 @@ export function Chat(props: ChatProps) {
     },
   });
 
-  // The chat client ends an answer with an error when its connection ends. It is none yet: the server goes on.
   const busy = chat.status === "submitted" || chat.isStreaming;
-  const [brokenOff, setBrokenOff] = useState(false);
-  const connection = useConnection(agent, (wasOpen) => {
-    if (busy) setBrokenOff(true);
-    onClose(wasOpen);
-  });
-  const { turn } = connection;
+  // The chat client ends an answer with an error when its connection ends. It is none yet: the server goes on.
+  const { watch, mend, turn, brokenOff } = connection;
+  const isBusy = useRef(busy);
+  isBusy.current = busy;
+  useEffect(() => watch(agent, () => isBusy.current), [agent, watch]);
   useEffect(() => {
-    if (!brokenOff) return;
-    if (turn === "running") setBrokenOff(false);
+    if (!brokenOff || turn !== "none") return;
     // It ended while the connection was away, and the server's copy is the whole one.
-    if (turn === "none") onReopen();
-  }, [brokenOff, turn, onReopen]);
-
-  const stalled = useWatchdog(busy || brokenOff, connection);
-  const waiting = (busy || brokenOff) && stalled === null;
+    mend();
+    onReopen();
+  }, [brokenOff, turn, mend, onReopen]);
 
   const send = async (text: string) => {
     if (history.length === 0) onFirstMessage(text);
     if (busy) await chat.stop();
-    setBrokenOff(false);
+    mend();
     chat.clearError();
     await chat.sendMessage({ text });
   };
+  const stop = () => {
+    mend();
+    void chat.stop();
+  };
+  useControls({ busy, send: (text) => void send(text), stop }, onControls);
   const unanswered = turn === "none" && !busy && !brokenOff && chat.messages.at(-1)?.role === "user";
 
   return (
     <section className="chat" data-status={chat.status}>
       <MessageList messages={chat.messages} busy={waiting} />
-      <footer>
+      <div className="status">
         <Notices
-          lostAt={connection.lostAt}
+          connection={connection}
           stalled={stalled}
           problem={problem}
           error={brokenOff ? null : (chat.error?.message ?? null)}
@@ -85,14 +87,7 @@ export function Chat(props: ChatProps) {
           onReopen={onReopen}
         />
         {sandbox !== null && <SandboxStatus sandbox={sandbox} />}
-        <Composer
-          draft={draft}
-          onDraft={onDraft}
-          ready={connection.lostAt === null}
-          onSend={(text) => void send(text)}
-          onStop={waiting ? () => void chat.stop() : null}
-        />
-      </footer>
+      </div>
     </section>
   );
 }

@@ -1,8 +1,6 @@
 import { type FormEvent, type KeyboardEvent, useEffect, useRef, useState } from "react";
 
 interface ComposerProps {
-  draft: string;
-  onDraft: (text: string) => void;
   /** Whether a message can be sent now. */
   ready: boolean;
   onSend: (text: string) => void;
@@ -14,7 +12,8 @@ interface ComposerProps {
 const MAX_BYTES = 23_000;
 
 /** Where a message is written. Enter sends, Shift+Enter breaks the line. */
-export function Composer({ draft, onDraft, ready, onSend, onStop }: ComposerProps) {
+export function Composer({ ready, onSend, onStop }: ComposerProps) {
+  const [draft, setDraft] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
   const excess = new TextEncoder().encode(draft).length - MAX_BYTES;
   const complete = onStop === null && draft.trim() !== "" && excess <= 0;
@@ -31,7 +30,7 @@ export function Composer({ draft, onDraft, ready, onSend, onStop }: ComposerProp
     setHeld(!ready);
     if (!ready) return;
     onSend(draft.trim());
-    onDraft("");
+    setDraft("");
   };
   useEffect(() => {
     if (held && ready) send();
@@ -62,7 +61,7 @@ export function Composer({ draft, onDraft, ready, onSend, onStop }: ComposerProp
           aria-label="Message"
           onChange={(event) => {
             setHeld(false);
-            onDraft(event.target.value);
+            setDraft(event.target.value);
           }}
           onKeyDown={onKeyDown}
         />

@@ -1,9 +1,10 @@
 import { useEffect, useState } from "react";
+import type { Connection } from "./connection";
 import { Notice } from "./Notice";
 import type { Stalled } from "./watchdog";
 
 interface NoticesProps {
-  lostAt: number | null;
+  connection: Connection;
   stalled: Stalled | null;
   /** Why the thread could not be opened anew. */
   problem: string | null;
@@ -23,8 +24,8 @@ const STALLED: Record<Stalled, string> = {
 };
 
 /** At most one notice: the one that matters most. */
-export function Notices({ lostAt, stalled, problem, error, unanswered, onRetry, onReopen }: NoticesProps) {
-  const lost = useDelayed(lostAt !== null, GRACE_MS);
+export function Notices({ connection, stalled, problem, error, unanswered, onRetry, onReopen }: NoticesProps) {
+  const lost = useDelayed(connection.lostAt !== null, GRACE_MS);
   if (stalled !== null)
     return (
       <Notice tone="problem" action={{ label: "Check again", run: onReopen }}>
@@ -37,7 +38,10 @@ export function Notices({ lostAt, stalled, problem, error, unanswered, onRetry, 
         {problem}
       </Notice>
     );
-  if (lost) return <Notice tone="calm">The connection is lost. Trying to get it back…</Notice>;
+  if (lost)
+    return (
+      <Notice tone="calm">{connection.met ? "The connection is lost. Trying to get it back…" : "Connecting…"}</Notice>
+    );
   if (error !== null)
     return (
       <Notice tone="problem" action={{ label: "Try again", run: onRetry }}>
