@@ -16,34 +16,17 @@ import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Send
 
 from local.demo.answers import Answer, Sleep, speak
+from local.demo.failures import fail
 from local.demo.requests import ChatRequest
 from local.demo.script import answer
 
 MODELS = ("demo", "title")
 ARGUMENTS_PIECE = 24
 """Characters of a call's arguments in one event."""
-WORDS_BEFORE_CUT = 4
-
-REFUSALS = {
-    "401": (HTTPStatus.UNAUTHORIZED, "Incorrect API key provided.", "invalid_api_key", {}),
-    "429": (HTTPStatus.TOO_MANY_REQUESTS, "Rate limit reached.", "rate_limit_exceeded", {"retry-after": "1"}),
-    "500": (HTTPStatus.INTERNAL_SERVER_ERROR, "The server had an error.", "server_error", {}),
-}
-
-
-class CutResponse(StreamingResponse):
-    """A stream that breaks off: the server closes the connection of an answer that has no end."""
-
-    async def stream_response(self, send: Send) -> None:
-        """Send all there is, but not that it is all."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for chunk in self.body_iterator:
-            await send({"type": "http.response.body", "body": str(chunk).encode(), "more_body": True})
 
 
 def usage(request: ChatRequest, reply: Answer) -> dict[str, object]:
@@ -84,28 +67,6 @@ async def sse(request: ChatRequest, reply: Answer, sleep: Sleep) -> AsyncIterato
     yield "data: [DONE]\n\n"
 
 
-async def sse_until_cut(events: AsyncIterator[str]) -> AsyncIterator[str]:
-    """The beginning of *events*."""
-    left = WORDS_BEFORE_CUT
-    async for event in events:
-        yield event
-        left -= 1
-        if not left:
-            return
-
-
-def fail(request: ChatRequest, reply: Answer, sleep: Sleep) -> Response:
-    """The failure that *reply* tells of."""
-    if reply.failure in REFUSALS:
-        status, message, code, headers = REFUSALS[reply.failure]
-        return JSONResponse({"error": {"message": message, "type": code, "code": code}}, status, headers)
-    if reply.failure == "html":
-        return HTMLResponse("<!doctype html><title>Welcome</title><p>This is no model.")
-    if reply.failure == "cut":
-        return CutResponse(sse_until_cut(sse(request, reply, sleep)), media_type="text/event-stream")
-    return Response("data: {not json\n\ndata: nor this\n\n", media_type="text/event-stream")
-
-
 async def whole(request: ChatRequest, reply: Answer, sleep: Sleep) -> Response:
     """The answer in one piece."""
     pieces = [piece async for piece in speak(reply, sleep)]
@@ -143,7 +104,7 @@ def create_app(*, delay: float, sleep: Sleep = asyncio.sleep) -> Starlette:
         reply = answer(request, delay=delay)
         if reply.failure is not None and not (reply.once and request.id in failed):
             failed.add(request.id)
-            return fail(request, reply, sleep)
+            return fail(reply.failure, sse(request, reply, sleep))
         if request.stream:
             return StreamingResponse(sse(request, reply, sleep), media_type="text/event-stream")
         return await whole(request, reply, sleep)
