@@ -1,0 +1,155 @@
+"""
+What was granted: codes that are good for one exchange, and refresh tokens that are good for one use each.
+
+    code ── exchange ──▶ grant ── refresh ──▶ the same grant with another refresh token
+                           └──── a token or a code comes a second time ──▶ gone, with all its tokens
+"""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from local.idp.errors import InvalidGrantError, InvalidTokenError, RefreshTokenReusedError
+from local.idp.tokens import Bearer, TokenSigner
+
+CODE_SECONDS = 300.0
+
+
+@dataclass(slots=True, kw_only=True)
+class AuthorizationCode:
+    """Good for one exchange, by the client and for the redirect it was made for, with the verifier (RFC 7636)."""
+
+    value: str
+    client_id: str
+    redirect_uri: str
+    code_challenge: str
+    account_id: str
+    expires_at: float
+    grant_id: str | None = None
+    """What it was exchanged for."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Grant:
+    """What one sign-in gave to one client."""
+
+    id: str
+    client_id: str
+    account_id: str
+    revoked: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class RefreshToken:
+    """One of a grant's, of which the last alone is unused."""
+
+    grant: Grant
+    used: bool = False
+
+
+class Grants:
+    """All of them, for as long as the process lives."""
+
+    def __init__(self, signer: TokenSigner, *, now: Callable[[], float]) -> None:
+        self._signer = signer
+        self._now = now
+        self._codes: dict[str, AuthorizationCode] = {}
+        self._grants: dict[str, Grant] = {}
+        self._refresh_tokens: dict[str, RefreshToken] = {}
+
+    def issue_code(self, *, client_id: str, redirect_uri: str, code_challenge: str, account_id: str) -> str:
+        """A code for whoever knows the verifier."""
+        code = AuthorizationCode(
+            value=f"ac_{secrets.token_urlsafe(32)}",
+            client_id=client_id,
+            redirect_uri=redirect_uri,
+            code_challenge=code_challenge,
+            account_id=account_id,
+            expires_at=self._now() + CODE_SECONDS,
+        )
+        self._codes[code.value] = code
+        return code.value
+
+    def exchange(
+        self, value: str, *, client_id: str, redirect_uri: str, code_verifier: str
+    ) -> tuple[Grant, dict[str, object]]:
+        """
+        The grant that a code stands for, and its first tokens.
+
+        Raises:
+            InvalidGrantError: the code is not good for this; if it was used before, what it gave is gone.
+
+        """
+        code = self._codes.get(value)
+        if code is None or code.expires_at <= self._now():
+            raise InvalidGrantError("The code is not valid.")
+        if code.grant_id is not None:
+            self._grants[code.grant_id].revoked = True
+            raise InvalidGrantError("The code was used before.")
+        if (code.client_id, code.redirect_uri) != (client_id, redirect_uri):
+            raise InvalidGrantError("The code belongs to another client or redirect.")
+        if not secrets.compare_digest(code.code_challenge, challenge_of(code_verifier)):
+            raise InvalidGrantError("The code verifier does not match.")
+        grant = Grant(id=f"grant_{secrets.token_hex(8)}", client_id=client_id, account_id=code.account_id)
+        code.grant_id = grant.id
+        self._grants[grant.id] = grant
+        return grant, self._tokens(grant)
+
+    def refresh(self, value: str, *, client_id: str) -> tuple[Grant, dict[str, object]]:
+        """
+        The next tokens of a grant.
+
+        Raises:
+            RefreshTokenReusedError: the token was used before; the grant is gone now.
+            InvalidGrantError: it is no token of a grant of this client.
+
+        """
+        token = self._refresh_tokens.get(value)
+        if token is None or token.grant.client_id != client_id:
+            raise InvalidGrantError("The refresh token is not valid.")
+        if token.used:
+            token.grant.revoked = True
+            raise RefreshTokenReusedError("Your refresh token has already been used to generate a new access token.")
+        if token.grant.revoked:
+            raise InvalidGrantError("The refresh token was revoked.")
+        token.used = True
+        return token.grant, self._tokens(token.grant)
+
+    def bearer(self, access_token: str) -> Bearer:
+        """
+        Whom an access token speaks for.
+
+        Raises:
+            InvalidTokenError: nobody, not any more.
+
+        """
+        bearer = self._signer.verify(access_token)
+        grant = self._grants.get(bearer.grant_id)
+        if grant is None or grant.revoked:
+            raise InvalidTokenError("The access token was revoked.")
+        return bearer
+
+    def grant_of(self, refresh_token: str) -> Grant | None:
+        """The grant that a refresh token belongs to, used or not."""
+        token = self._refresh_tokens.get(refresh_token)
+        return token.grant if token else None
+
+    def _tokens(self, grant: Grant) -> dict[str, object]:
+        refresh_token = f"rt_{secrets.token_urlsafe(48)}"
+        self._refresh_tokens[refresh_token] = RefreshToken(grant=grant)
+        whose = {"grant_id": grant.id, "account_id": grant.account_id, "client_id": grant.client_id}
+        return {
+            "id_token": self._signer.id_token(**whose),
+            "access_token": self._signer.access_token(**whose),
+            "refresh_token": refresh_token,
+            "token_type": "Bearer",
+            "expires_in": self._signer.access_seconds,
+        }
+
+
+def challenge_of(code_verifier: str) -> str:
+    """The S256 challenge that a verifier answers."""
+    digest = hashlib.sha256(code_verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
