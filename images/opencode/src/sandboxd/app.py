@@ -116,7 +116,7 @@ def _own_routes(sandbox: Sandbox) -> APIRouter:
 
 
 async def _ask_opencode(sandbox: Sandbox, request: Request) -> Response:
-    opencode = sandbox.opencode
+    opencode = await sandbox.opencode()
     raw_path: bytes = request.scope["raw_path"]
     query: bytes = request.scope["query_string"]
     url = opencode.client.base_url.copy_with(raw_path=raw_path + (b"?" + query if query else b""))

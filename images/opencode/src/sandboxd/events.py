@@ -8,7 +8,7 @@ callers read that from wherever they left off.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 
@@ -19,7 +19,7 @@ COMPACT_AT = 4096
 SILENCE_SECONDS = 30
 RECONNECT_SECONDS = 0.02
 _IGNORED = (b'"type":"server.connected"', b'"type":"server.heartbeat"')
-_RESYNC = b'{"type":"opencode.resync","properties":{"reason":"event stream was interrupted"}}'
+RESYNC = b'{"type":"opencode.resync","properties":{"reason":"event stream was interrupted"}}'
 
 
 class EventLog:
@@ -131,12 +131,15 @@ class EventReader:
 
     When the stream breaks while OpenCode lives, it connects again at once. Events of the time in between are lost
     (OpenCode keeps none), so every reconnection is recorded as an event ``opencode.resync``: who reads it re-reads
-    the messages.
+    the messages. *on_event* is shown each event that goes to the log.
     """
 
-    def __init__(self, client: httpx.AsyncClient, log: EventLog) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, log: EventLog, *, on_event: Callable[[bytes], None] | None = None
+    ) -> None:
         self._client = client
         self._log = log
+        self._on_event = on_event
         self._connected = asyncio.Event()
         self._ignored: bytes | None = None
 
@@ -175,11 +178,16 @@ class EventReader:
         if any(mark in event[:80] for mark in _IGNORED):
             self._note_connection(event)
         elif self._ignored is None or self._ignored not in event:
-            self._log.append(event)
+            self._store(event)
 
     def _note_connection(self, event: bytes) -> None:
         if _IGNORED[0] not in event:
             return
         if self._connected.is_set():
-            self._log.append(_RESYNC)
+            self._store(RESYNC)
         self._connected.set()
+
+    def _store(self, event: bytes) -> None:
+        self._log.append(event)
+        if self._on_event is not None:
+            self._on_event(event)

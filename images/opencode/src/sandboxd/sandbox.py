@@ -11,18 +11,19 @@ It is bound once. From *stopping* there is no way back: the process ends.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from sandboxd import orphans
 from sandboxd.agent_home import AgentHome
 from sandboxd.contract import Bind, ExitCode, LogRange, State, Status
-from sandboxd.conversation import Conversation
 from sandboxd.errors import AlreadyBoundError, NotReadyError, OpenCodeError, StaleGenerationError
-from sandboxd.events import EventLog, EventReader
+from sandboxd.events import EventLog
 from sandboxd.opencode import OpenCode, compose_config
-from sandboxd.providers import WARM_UP, Upstream, compose_providers, upstreams
+from sandboxd.providers import WARM_UP, compose_providers, upstreams
 from sandboxd.settings import Settings
+from sandboxd.supervisor import Supervisor
+from sandboxd.tasks import Tasks
 from sandboxd.upstream import ModelProxy
 
 logger = logging.getLogger(__name__)
@@ -30,15 +31,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """The thread served, and the run of OpenCode that serves it."""
+    """The thread served, and the OpenCode that serves it."""
 
     thread_id: str
     generation: int
-    opencode: OpenCode
+    supervisor: Supervisor
 
 
 class Sandbox:
-    """The daemon's heart: owns OpenCode, its event log and every task that watches them."""
+    """The daemon's heart: owns OpenCode's supervisor, the event log and every background task."""
 
     def __init__(self, settings: Settings, *, task_arn: str, version: str, proxy: ModelProxy) -> None:
         self._settings = settings
@@ -54,7 +55,7 @@ class Sandbox:
         self._opencode_version: str | None = None
         self._left_booting = asyncio.Event()
         self._ended: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(failed=lambda: self.end(ExitCode.INTERNAL))
         self.log = EventLog(max_events=settings.log_events, max_bytes=settings.log_bytes)
 
     @property
@@ -67,17 +68,16 @@ class Sandbox:
         """The generation this sandbox was bound with, None before bind."""
         return self._bound.generation if self._bound else None
 
-    @property
-    def opencode(self) -> OpenCode:
+    async def opencode(self) -> OpenCode:
         """
-        The server to pass calls to.
+        Return the server to pass calls to; while it restarts, wait for it.
 
         Raises:
-            NotReadyError: there is none, or it is not ready.
+            NotReadyError: there is none, or it is not ready in time.
         """
         if self._bound is None or self._state is not State.READY:
             raise NotReadyError
-        return self._bound.opencode
+        return await self._bound.supervisor.opencode(self._settings.held_seconds)
 
     def events(self, *, after: int | None, generation: int | None) -> AsyncIterator[bytes]:
         """
@@ -130,10 +130,11 @@ class Sandbox:
             return
         if self._state is not State.UNBOUND:
             raise NotReadyError
-        opencode = OpenCode(self._settings.opencode, self._home)
-        self._bound = Bound(thread_id=request.thread_id, generation=request.generation, opencode=opencode)
+        self._bound = Bound(
+            thread_id=request.thread_id, generation=request.generation, supervisor=self._supervisor(request)
+        )
         self._enter(State.BOOTING)
-        self._spawn(self._boot(self._bound, request))
+        self._tasks.spawn(self._boot(self._bound, request))
 
     def end(self, code: ExitCode) -> None:
         """Begin to end; the first reason given is the one that counts."""
@@ -149,58 +150,48 @@ class Sandbox:
     async def close(self) -> None:
         """End all that was started: streams, tasks, OpenCode, and whatever the agent left behind."""
         self.log.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         if self._bound is not None:
-            await self._bound.opencode.stop(self._settings.stop_seconds)
+            await self._bound.supervisor.stop()
         await orphans.end_all()
 
     def reap_orphans(self) -> None:
         """Collect ended processes that have no parent left; for SIGCHLD."""
-        pid = self._bound.opencode.pid if self._bound else None
+        pid = self._bound.supervisor.pid if self._bound else None
         if pid is not None:
             orphans.reap((pid,))
+
+    def _supervisor(self, request: Bind) -> Supervisor:
+        providers = (*upstreams(request.model, request.keys, request.base_urls), WARM_UP)
+        models = compose_providers(
+            request.model, proxied={provider: self._proxy.base_url(provider) for provider in providers}
+        )
+        return Supervisor(
+            lambda: OpenCode(self._settings.opencode, self._home),
+            compose_config(models),
+            log=self.log,
+            tasks=self._tasks,
+            proxy=self._proxy,
+            died=self._end_with_opencode,
+            boot_seconds=self._settings.boot_seconds,
+            stop_seconds=self._settings.stop_seconds,
+        )
 
     async def _boot(self, bound: Bound, request: Bind) -> None:
         try:
             async with asyncio.timeout(self._settings.boot_seconds):
                 self._home.prepare()
-                ways_out = upstreams(request.model, request.keys, request.base_urls)
-                proxied = {provider: self._proxy.base_url(provider) for provider in (*ways_out, WARM_UP)}
-                models = compose_providers(request.model, proxied=proxied)
-                self._opencode_version = await bound.opencode.start(compose_config(models))
-                self._spawn(self._watch(bound.opencode))
-                await self._ready_session(bound, ways_out)
+                self._opencode_version, self._session_id = await bound.supervisor.boot()
         except (OpenCodeError, TimeoutError, OSError) as exc:
-            logger.critical(
-                "boot failed: %s: %s; OpenCode said: %s", type(exc).__name__, exc, bound.opencode.last_output()
-            )
+            said = bound.supervisor.last_output
+            logger.critical("boot failed: %s: %s; OpenCode said: %s", type(exc).__name__, exc, said)
             self.end(ExitCode.BOOT_FAILED)
             return
+        self._proxy.open(upstreams(request.model, request.keys, request.base_urls))
         self._enter(State.READY)
 
-    async def _ready_session(self, bound: Bound, ways_out: Mapping[str, Upstream]) -> None:
-        """Warm OpenCode up against the proxy's stub, meanwhile get the thread's session; then open the way out."""
-        conversation = Conversation(bound.opencode.client)
-        warm_up = await conversation.begin_warm_up()
-        self._session_id, _ = await asyncio.gather(
-            conversation.find_or_create(), conversation.warm_up(warm_up)
-        )
-        self._proxy.open(ways_out)
-        reader = EventReader(bound.opencode.client, self.log)
-        reader.ignore_session(warm_up)
-        self._spawn(reader.run())
-        await reader.connected()
-
-    async def _watch(self, opencode: OpenCode) -> None:
-        status = await opencode.exited()
-        if self._state is State.BOOTING:
-            logger.critical("OpenCode ended while booting, status %d", status)
-            self.end(ExitCode.BOOT_FAILED)
-        else:
-            logger.critical("OpenCode ended unplanned, status %d", status)
-            self.end(ExitCode.OPENCODE_DIED)
+    def _end_with_opencode(self) -> None:
+        self.end(ExitCode.BOOT_FAILED if self._state is State.BOOTING else ExitCode.OPENCODE_DIED)
 
     def _end_if_unbound(self) -> None:
         if self._state is State.UNBOUND:
@@ -212,14 +203,3 @@ class Sandbox:
         self._state = state
         if state in (State.READY, State.STOPPING):
             self._left_booting.set()
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.critical("sandboxd failed", exc_info=error)
-            self.end(ExitCode.INTERNAL)
-
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)

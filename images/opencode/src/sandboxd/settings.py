@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     boot_seconds: float = 30
     stop_seconds: float = 5
     heartbeat_seconds: float = 5
+    held_seconds: float = 10
+    """How long calls wait while OpenCode is restarted."""
     log_events: int = 20_000
     log_bytes: int = 16 * 1024 * 1024
     body_bytes: int = 8 * 1024 * 1024

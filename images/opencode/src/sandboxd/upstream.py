@@ -1,12 +1,13 @@
 """
 The way out to the models: a listener on loopback that holds the API keys, so that OpenCode need not.
 
-Until it is opened it answers the warm-up prompt itself, with one word, and nothing else.
+A warm-up prompt it answers itself, with one word. Until it is opened nothing else is answered.
 """
 
+import contextlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
 import httpx
@@ -25,7 +26,8 @@ class ModelProxy:
 
     def __init__(self, *, port: int, client: httpx.AsyncClient) -> None:
         self._client = client
-        self._upstreams: Mapping[str, Upstream] | None = None
+        self._upstreams: Mapping[str, Upstream] = {}
+        self._warm_ups = 0
         # Other users of the machine reach a loopback port too (a laptop has no container around it).
         self._path_key = secrets.token_urlsafe(32)
         self._root = f"http://127.0.0.1:{port}/{self._path_key}"
@@ -35,16 +37,25 @@ class ModelProxy:
         return f"{self._root}/{provider}"
 
     def open(self, upstreams: Mapping[str, Upstream]) -> None:
-        """From now on calls go to *upstreams*, with their keys, and the warm-up is over."""
+        """From now on calls go to *upstreams*, with their keys."""
         self._upstreams = upstreams
+
+    @contextlib.contextmanager
+    def warming(self) -> Iterator[None]:
+        """Meanwhile warm-up prompts are answered; at other times nothing stands in for a model."""
+        self._warm_ups += 1
+        try:
+            yield
+        finally:
+            self._warm_ups -= 1
 
     async def handle(self, request: Request, path_key: str, provider: str, path: str) -> Response:
         """Answer one call of OpenCode's: ``/{path_key}/{provider}/{path}``."""
         if not secrets.compare_digest(path_key.encode(), self._path_key.encode()):
             return _failure(HTTPStatus.NOT_FOUND, "no such route")
         if provider == WARM_UP:
-            return _one_word() if self._upstreams is None else _failure(HTTPStatus.NOT_FOUND, "no model is configured")
-        upstream = (self._upstreams or {}).get(provider)
+            return _one_word() if self._warm_ups else _failure(HTTPStatus.NOT_FOUND, "no model is configured")
+        upstream = self._upstreams.get(provider)
         if upstream is None or path not in upstream.routes:
             return _failure(HTTPStatus.NOT_FOUND, "no such route")
         url = httpx.URL(f"{upstream.base_url}/{path}", query=request.scope["query_string"] or None)

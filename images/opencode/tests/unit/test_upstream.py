@@ -15,13 +15,12 @@ pytestmark = pytest.mark.anyio
 Answer = Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
-def opencode_of(answer: Answer, upstream: Upstream | None, provider: str = "default") -> tuple[httpx.AsyncClient, str]:
-    """A client of the proxy as OpenCode is one, and the base URL it is configured with for *provider*."""
+def opencode_of(answer: Answer, upstream: Upstream) -> tuple[httpx.AsyncClient, str]:
+    """A client of the proxy as OpenCode is one, and the base URL it is configured with."""
     proxy = ModelProxy(port=9, client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
-    if upstream:
-        proxy.open({"default": upstream})
+    proxy.open({"default": upstream})
     client = httpx.AsyncClient(transport=httpx.ASGITransport(create_model_app(proxy)))
-    return client, proxy.base_url(provider)
+    return client, proxy.base_url("default")
 
 
 def way_out(credentials: dict[str, str] | None = None) -> Upstream:
@@ -43,15 +42,20 @@ def unreachable(_: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("no way")
 
 
-async def test_until_it_is_opened_it_answers_itself() -> None:
-    """One short, whole answer: the warm-up needs no provider."""
-    client, base_url = opencode_of(unreachable, None, WARM_UP)
-    async with client:
-        answer = await client.post(f"{base_url}/chat/completions", json={})
+async def test_a_warm_up_is_answered_without_a_model() -> None:
+    """One short, whole answer, while it lasts; then nothing answers in a model's place."""
+    proxy = ModelProxy(port=9, client=httpx.AsyncClient(transport=httpx.MockTransport(unreachable)))
+    proxy.open({"default": way_out()})
+    url = f"{proxy.base_url(WARM_UP)}/chat/completions"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_model_app(proxy))) as client:
+        with proxy.warming():
+            answer = await client.post(url, json={})
+        later = await client.post(url, json={})
 
     lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
     assert lines[-1] == "[DONE]"
     assert [json.loads(line)["choices"][0]["finish_reason"] for line in lines[:-1]] == [None, "stop"]
+    assert (later.status_code, later.json()["error"]["message"]) == (404, "no model is configured")
 
 
 async def test_the_key_is_put_in_place_of_what_opencode_sends() -> None:
@@ -125,15 +129,6 @@ async def test_only_the_routes_that_talk_to_a_model_are_open() -> None:
 
     assert {404} == {answer.status_code for answer in answers}
     assert read.status_code == 405
-
-
-async def test_the_warm_up_is_over_when_the_way_is_open() -> None:
-    """From then on nothing answers in a model's place."""
-    client, base_url = opencode_of(unreachable, way_out(), WARM_UP)
-    async with client:
-        answer = await client.post(f"{base_url}/chat/completions", json={})
-
-    assert (answer.status_code, answer.json()["error"]["message"]) == (404, "no model is configured")
 
 
 async def test_an_error_that_repeats_the_key_does_not_hand_it_over() -> None:

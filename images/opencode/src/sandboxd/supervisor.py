@@ -1,0 +1,194 @@
+"""
+The run of OpenCode: its server, the reader of its events, and the watch over its end.
+
+What is wanted (a restart, a dispose) keeps the event log and its numbers and is recorded in it as
+``opencode.restarted``: who reads on re-reads the messages. An end that nobody wanted is told to *died*.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+
+import httpx
+
+from sandboxd.conversation import Conversation
+from sandboxd.errors import NotReadyError, OpenCodeError
+from sandboxd.events import EventLog, EventReader
+from sandboxd.opencode import OpenCode
+from sandboxd.tasks import Tasks
+from sandboxd.upstream import ModelProxy
+
+logger = logging.getLogger(__name__)
+
+STATUS_SECONDS = 2
+
+
+class Supervisor:
+    """
+    Owns OpenCode from its first start to its last end.
+
+    *create* makes a server, *config* is what each is started with. ``boot`` once, ``stop`` always.
+    """
+
+    def __init__(
+        self,
+        create: Callable[[], OpenCode],
+        config: dict[str, object],
+        *,
+        log: EventLog,
+        tasks: Tasks,
+        proxy: ModelProxy,
+        died: Callable[[], None],
+        boot_seconds: float,
+        stop_seconds: float,
+    ) -> None:
+        self._create = create
+        self._config = config
+        self._log = log
+        self._tasks = tasks
+        self._proxy = proxy
+        self._died = died
+        self._boot_seconds = boot_seconds
+        self._stop_seconds = stop_seconds
+        self._opencode = create()
+        self._watch: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._warm_up_session: str | None = None
+        self._available = asyncio.Event()
+        self.on_event: Callable[[bytes], None] | None = None
+        """Is shown each event that goes to the log."""
+
+    @property
+    def pid(self) -> int | None:
+        """OpenCode's process id, None before it runs."""
+        return self._opencode.pid
+
+    @property
+    def last_output(self) -> str:
+        """What OpenCode printed last."""
+        return self._opencode.last_output()
+
+    async def opencode(self, seconds: float) -> OpenCode:
+        """
+        Return the server; during a restart, wait for it for so long.
+
+        Raises:
+            NotReadyError: there is none yet.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._available.wait()
+        except TimeoutError:
+            raise NotReadyError from None
+        return self._opencode
+
+    async def boot(self) -> tuple[str, str]:
+        """
+        Start the server, warm it up and return its version and the id of the thread's session.
+
+        Raises:
+            OpenCodeError: it cannot be started, or fails.
+        """
+        version = await self._launch()
+        conversation = Conversation(self._opencode.client)
+        warm_up = await conversation.begin_warm_up()
+        with self._proxy.warming():
+            session_id, _ = await asyncio.gather(conversation.find_or_create(), conversation.warm_up(warm_up))
+        await self._read_events(ignored=warm_up)
+        self._available.set()
+        return version, session_id
+
+    async def restart(self, reason: str, *, between: Callable[[], None]) -> None:
+        """
+        End the server and start another one; *between* runs while there is none.
+
+        Cuts off whatever OpenCode does. The next prompt finds it cold if it comes at once; else it is warmed up in the
+        background. A failure is told to *died*.
+        """
+        self._available.clear()
+        try:
+            await self._end_run()
+            between()
+            self._opencode = self._create()
+            async with asyncio.timeout(self._boot_seconds):
+                await self._launch()
+                await self._go_on(reason)
+        except (OpenCodeError, TimeoutError, OSError) as exc:
+            logger.critical("restart failed: %s: %s; OpenCode said: %s", type(exc).__name__, exc, self.last_output)
+            self._died()
+
+    async def dispose(self, reason: str) -> None:
+        """
+        Have OpenCode read its configuration and credentials anew.
+
+        Cuts off whatever OpenCode does, and costs the next prompt as much as a restart does. Polls for an approval
+        survive it. A failure is told to *died*.
+        """
+        self._available.clear()
+        try:
+            await self._stop_reading()
+            async with asyncio.timeout(self._boot_seconds):
+                (await self._opencode.client.post("/instance/dispose")).raise_for_status()
+                await self._go_on(reason)
+        except (OpenCodeError, TimeoutError, httpx.HTTPError) as exc:
+            logger.critical("dispose failed: %s; OpenCode said: %s", type(exc).__name__, self.last_output)
+            self._died()
+
+    async def busy(self) -> bool:
+        """Whether a session works on something, the warm-up apart. In doubt it does."""
+        try:
+            answer = await self._opencode.client.get("/session/status", timeout=STATUS_SECONDS)
+            return bool(set(answer.raise_for_status().json()) - {self._warm_up_session})
+        except (httpx.HTTPError, ValueError) as exc:
+            logger.warning("OpenCode does not say what it does: %s", type(exc).__name__)
+            return True
+
+    async def stop(self) -> None:
+        """End the server, for good."""
+        self._available.clear()
+        await self._end_run()
+
+    async def _launch(self) -> str:
+        opencode = self._opencode
+        version = await opencode.start(self._config)
+        self._watch = self._tasks.spawn(self._tell_end(opencode))
+        return version
+
+    async def _tell_end(self, opencode: OpenCode) -> None:
+        status = await opencode.exited()
+        logger.critical("OpenCode ended unplanned, status %d", status)
+        self._died()
+
+    async def _end_run(self) -> None:
+        await self._stop_reading()
+        if self._watch is not None:
+            self._watch.cancel()
+        await self._opencode.stop(self._stop_seconds)
+
+    async def _read_events(self, *, ignored: str) -> None:
+        reader = EventReader(self._opencode.client, self._log, on_event=self.on_event)
+        reader.ignore_session(ignored)
+        self._reader = self._tasks.spawn(reader.run())
+        await reader.connected()
+
+    async def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait((self._reader,))
+
+    async def _go_on(self, reason: str) -> None:
+        self._warm_up_session = await Conversation(self._opencode.client).begin_warm_up()
+        await self._read_events(ignored=self._warm_up_session)
+        event = {"type": "opencode.restarted", "properties": {"reason": reason}}
+        self._log.append(json.dumps(event, separators=(",", ":")).encode())
+        self._available.set()
+        self._tasks.spawn(self._warm_up(self._opencode, self._warm_up_session))
+
+    async def _warm_up(self, opencode: OpenCode, session_id: str) -> None:
+        try:
+            with self._proxy.warming():
+                async with asyncio.timeout(self._boot_seconds):
+                    await Conversation(opencode.client).warm_up(session_id)
+        except (OpenCodeError, TimeoutError):
+            logger.warning("OpenCode was not warmed up")
