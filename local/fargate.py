@@ -20,6 +20,7 @@ import uvicorn
 from local.ecs.addresses import AddressPool
 from local.ecs.cluster import Cluster
 from local.ecs.containers import PORT, Launcher
+from local.ecs.egress import Egress
 from local.ecs.errors import ClientError, EcsError
 from local.ecs.events import TaskEvents
 from local.ecs.http import create_app
@@ -56,6 +57,8 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="directory that gets a folder for each sandbox")
     parser.add_argument("--image", type=Path, default=Path("images/opencode"), help="where the image's parts are")
     parser.add_argument("--network", required=True, help="first two places of the sandboxes' addresses: 127.65")
+    parser.add_argument("--proxy", help="address of the CONNECT proxy that sandboxes go out through")
+    parser.add_argument("--ca", type=Path, help="certificate of the authority that they trust for it")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     for talkative in ("httpx", "botocore"):
@@ -68,7 +71,12 @@ def main() -> None:
     cluster = Cluster(
         directory,
         define=definitions(client("ecs", options.aws)),
-        launcher=Launcher(image=image, isolation=isolation, mark=inherited_mark(os.environ)),
+        launcher=Launcher(
+            image=image,
+            isolation=isolation,
+            mark=inherited_mark(os.environ),
+            egress=Egress(proxy_url=options.proxy, authority=options.ca) if options.proxy and options.ca else None,
+        ),
         listener=events,
         addresses=AddressPool(options.network, port=PORT),
         metadata_url=f"http://127.0.0.1:{options.port}",

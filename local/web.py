@@ -3,7 +3,7 @@ The page and the small backend that every web app of this kind has: it knows its
 session tokens for that user.
 
 * ``GET /``             the built page (``webapp/dist``)
-* ``GET /config.json``  ``{"http_url", "ws_url"}``
+* ``GET /config.json``  ``{"http_url", "ws_url", "idp_url"}``, the last one null where sign-in is with the real provider
 * ``POST /session``     ``{"thread"}`` -> ``{"token", "expires_at"}``, the latter in epoch seconds
 """
 
@@ -55,6 +55,7 @@ class Addresses:
     http_url: str
     ws_url: str
     web_url: str
+    idp_url: str | None = None
 
 
 class SessionRequest(BaseModel):
@@ -111,7 +112,8 @@ def create_app(
     """
 
     async def config(_: Request) -> Response:
-        return JSONResponse({"http_url": addresses.http_url, "ws_url": addresses.ws_url})
+        told = {"http_url": addresses.http_url, "ws_url": addresses.ws_url, "idp_url": addresses.idp_url}
+        return JSONResponse(told)
 
     async def session(request: Request) -> Response:
         if not is_same_site(request, addresses.web_url):
@@ -190,7 +192,7 @@ def main() -> None:
         config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2}),
     )
     secret = JsonSecret(client=client, arn=stack.outputs["SessionSecretArn"], max_age=SECRET_SECONDS)
-    addresses = Addresses(http_url=stack.http_url, ws_url=stack.ws_url, web_url=stack.web_url)
+    addresses = Addresses(http_url=stack.http_url, ws_url=stack.ws_url, web_url=stack.web_url, idp_url=stack.idp_url)
     app = create_app(addresses=addresses, signing_key=secret.current, dist=DIST)
     uvicorn.run(app, host="127.0.0.1", port=options.port or stack.ports["web"], log_level="warning")
 

@@ -11,7 +11,7 @@ from local.stack.stack_file import StackFile
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / ".local" / "test-stack"
 UP_SECONDS = 300
-SETTINGS = ("MODEL_", "THREADBOX_", "SANDBOX_", "CODEX_", "ANTHROPIC_", "OPENAI_")
+SETTINGS = ("MODEL_", "THREADBOX_", "SANDBOX_", "CODEX_", "REAL_CODEX", "ANTHROPIC_", "OPENAI_")
 
 
 def run_stack(

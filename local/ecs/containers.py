@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.ecs.egress import Egress
 from local.ecs.image import AGENT, INSIDE_SANDBOXD, Image, ImageIncompleteError
 from local.ecs.isolation import Isolation, bubblewrap, places, prepare
 
@@ -68,6 +69,8 @@ class Launcher:
     isolation: Isolation
     mark: Mapping[str, str]
     """The variable by which the local stack knows its own processes."""
+    egress: Egress | None = None
+    """The way out, if it is not the direct one."""
 
     async def start(self, directory: Path, environment: Mapping[str, str], *, address: str) -> Container:
         """
@@ -93,8 +96,12 @@ class Launcher:
             **places(self.image, directory, namespaces=self.isolation.namespaces),
             "SANDBOXD_HOST": address,
             "SANDBOXD_PORT": str(PORT),
+            # What listens on localhost in one of them is open to all: sandboxd must not count on a network of its own.
+            "SANDBOXD_SHARED_NETWORK": "1",
             **self.mark,
         }
+        if self.egress is not None:
+            variables |= self.egress.environment(namespaces=self.isolation.namespaces)
         if second_user:
             variables |= {"SANDBOXD_AGENT_UID": str(AGENT), "SANDBOXD_AGENT_GID": str(AGENT)}
         with (directory / "log").open("ab") as log:
@@ -105,6 +112,8 @@ class Launcher:
     async def _start_in_namespaces(self, directory: Path, variables: Mapping[str, str], log: int) -> Container:
         readable, writable = os.pipe()
         options = bubblewrap(self.image, directory, root=self.isolation.root, info_fd=writable)
+        if self.egress is not None:
+            options += self.egress.mounts()
         with tempfile.TemporaryFile() as file:
             # Not on the command line, which the sandbox could read: it names this machine's folders.
             file.write(b"".join(option.encode() + b"\0" for option in options))

@@ -46,6 +46,11 @@ class Layout:
         return self.state / "sandboxes"
 
     @property
+    def idp(self) -> Path:
+        """What the local identity provider keeps; also the certificate that sandboxes trust it by."""
+        return self.state / "idp"
+
+    @property
     def build(self) -> Path:
         """What ``sam build`` makes."""
         return self.state / "build"

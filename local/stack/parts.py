@@ -4,12 +4,14 @@ import ast
 import sys
 from pathlib import Path
 
+from local.idp.authority import CERTIFICATE
 from local.stack.layout import CHECKOUT, Layout, fingerprint
 from local.stack.ports import Ports
 from local.stack.processes import Part
+from local.stack.settings import Settings
 
 LOCAL = CHECKOUT / "local"
-STOP_ORDER = ("web", "model", "ecs", "aws")
+STOP_ORDER = ("web", "model", "idp", "ecs", "aws")
 """The embedded AWS last: until then it takes what the others have to tell it."""
 
 
@@ -38,12 +40,14 @@ def aws(layout: Layout, ports: Ports) -> Part:
     )  # fmt: skip
 
 
-def ecs(layout: Layout, ports: Ports) -> Part:
-    """The local ECS, which runs the sandboxes."""
+def ecs(layout: Layout, ports: Ports, settings: Settings) -> Part:
+    """The local ECS, which runs the sandboxes; their way out leads over the local identity provider's proxy."""
+    proxy = ("--proxy", f"http://127.0.0.1:{ports['idp_proxy']}", "--ca", str(layout.idp / CERTIFICATE))
     command = (
         *(sys.executable, "-m", "local.fargate", "--port", str(ports["ecs"])),
         *("--aws", f"http://127.0.0.1:{ports['aws']}", "--state", str(layout.sandboxes)),
         *("--image", str(CHECKOUT / "images" / "opencode"), "--network", ports.sandbox_network),
+        *(() if settings.real_codex else proxy),
     )
     return _part("ecs", ports, command, layout.clean_environment(), "/_local/health", made_of=program("fargate"))
 
@@ -52,6 +56,21 @@ def model(layout: Layout, ports: Ports) -> Part:
     """The demo model."""
     command = (sys.executable, "-m", "local.model", "--port", str(ports["model"]))
     return _part("model", ports, command, layout.clean_environment(), "/v1/models", made_of=program("model"))
+
+
+def idp(layout: Layout, ports: Ports, settings: Settings) -> Part:
+    """The local identity provider, and the proxy that leads to it."""
+    command = (
+        *(sys.executable, "-m", "local.idp", "--ca-dir", str(layout.idp)),
+        *("--port", str(ports["idp"]), "--proxy-port", str(ports["idp_proxy"])),
+        *("--interval", str(settings.codex_interval_seconds)),
+        *("--access-seconds", str(settings.codex_access_seconds)),
+    )
+    # Its pages are made of files that no module imports.
+    made_of = fingerprint(program("idp/__main__"), LOCAL / "idp")
+    return _part(
+        "idp", ports, command, layout.clean_environment(), "/health", made_of=made_of, more_ports=(ports["idp_proxy"],)
+    )
 
 
 def web(layout: Layout, ports: Ports, *, stack: str) -> Part:
@@ -92,6 +111,7 @@ def _part(
     made_of: str,
     start_seconds: float = 20,
     stop_seconds: float = 15,
+    more_ports: tuple[int, ...] = (),
 ) -> Part:
     return Part(
         name=name,
@@ -103,4 +123,5 @@ def _part(
         ready_path=ready_path,
         start_seconds=start_seconds,
         stop_seconds=stop_seconds,
+        more_ports=more_ports,
     )

@@ -37,6 +37,8 @@ class Part(BaseModel, frozen=True):
     """Answers 2xx when the part is ready."""
     start_seconds: float = 20
     stop_seconds: float = 10
+    more_ports: tuple[int, ...] = ()
+    """Others on which it listens."""
 
 
 class Running(BaseModel, frozen=True):
@@ -47,6 +49,7 @@ class Running(BaseModel, frozen=True):
     """The kernel's clock ticks at its start: tells it from a later process with the same pid."""
     made_of: str
     port: int
+    more_ports: tuple[int, ...] = ()
 
 
 class Processes:
@@ -80,8 +83,9 @@ class Processes:
         if running is not None and running.made_of == part.made_of and is_ready(part):
             return
         self.stop(part.name, patience=part.stop_seconds)
-        if not is_free(part.port):
-            raise PartFailedError(f"something else listens on port {part.port}, where {part.name} belongs")
+        for port in (part.port, *part.more_ports):
+            if not is_free(port):
+                raise PartFailedError(f"something else listens on port {port}, where {part.name} belongs")
         log = self._layout.logs / f"{part.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists():
@@ -93,7 +97,9 @@ class Processes:
             )  # fmt: skip
         self._layout.pids.mkdir(parents=True, exist_ok=True)
         started = _started(process.pid) or 0
-        running = Running(pid=process.pid, started=started, made_of=part.made_of, port=part.port)
+        running = Running(
+            pid=process.pid, started=started, made_of=part.made_of, port=part.port, more_ports=part.more_ports
+        )
         (self._layout.pids / part.name).write_text(running.model_dump_json())
         if not wait_until(lambda: is_ready(part) or process.poll() is not None, seconds=part.start_seconds):
             process.kill()

@@ -25,7 +25,16 @@ class Settings(BaseSettings):
     """Another address for OpenAI's API, ending in /v1."""
     model_name: str | None = None
     sandbox_idle_seconds: int | None = Field(default=None, gt=0)
+    real_codex: bool = False
+    """Sign in with the real identity provider: the local one is left out."""
     codex_callback_timeout_seconds: int | None = Field(default=None, gt=0)
+    """How long a sign-in may wait for its approval."""
+    codex_abandon_seconds: int | None = Field(default=None, gt=0)
+    """How long it waits with nobody watching."""
+    codex_interval_seconds: int = Field(default=1, ge=1, le=60)
+    """How often the local identity provider lets OpenCode poll, which adds three seconds of its own."""
+    codex_access_seconds: int = Field(default=3600, gt=0)
+    """How long its access tokens are good for."""
 
     @property
     def model_keys(self) -> dict[str, str]:

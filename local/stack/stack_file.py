@@ -14,6 +14,7 @@ class StackFile(BaseModel):
     ws_url: str
     web_url: str
     idp_url: str | None = None
+    """The local identity provider; None where sign-in is with the real one."""
     aws_url: str
     """The embedded AWS, for boto3; any credentials do."""
     outputs: dict[str, str]
@@ -22,13 +23,14 @@ class StackFile(BaseModel):
     pids: dict[str, int] = {}
 
     @classmethod
-    def of(cls, ports: Ports, outputs: dict[str, str]) -> "StackFile":
-        """The addresses that follow from the ports."""
+    def of(cls, ports: Ports, outputs: dict[str, str], *, idp: bool) -> "StackFile":
+        """The addresses that follow from the ports; *idp* tells whether the local identity provider is one of them."""
         aws = f"127.0.0.1:{ports['aws']}"
         return cls(
             http_url=f"http://{aws}/_aws/execute-api/{outputs['HttpApiId']}",
             ws_url=f"ws://{aws}/_aws/execute-api/{outputs['WebSocketApiId']}/live",
             web_url=f"http://127.0.0.1:{ports['web']}",
+            idp_url=f"http://127.0.0.1:{ports['idp']}" if idp else None,
             aws_url=f"http://{aws}",
             outputs=outputs,
             ports=ports.all(),

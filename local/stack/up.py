@@ -9,6 +9,7 @@ import httpx
 
 from local.ecs.image import Image
 from local.ecs.isolation import Isolation
+from local.idp.device_page import PATH as DEVICE_PAGE
 from local.stack import parts
 from local.stack.deploy import Deployment
 from local.stack.installs import installs
@@ -37,7 +38,7 @@ def up(layout: Layout, settings: Settings, say: Callable[[str], None]) -> None:
     deployment = Deployment(layout, ports, settings)
 
     with Steps(say) as steps:
-        stack = _add_functions(steps, layout, ports, processes, deployment)
+        stack = _add_functions(steps, layout, ports, processes, deployment, settings=settings)
         if settings.model_base_url is None:
             model = parts.model(layout, ports)
             steps.add("demo model", lambda: processes.start(model))
@@ -53,7 +54,10 @@ def up(layout: Layout, settings: Settings, say: Callable[[str], None]) -> None:
     file = stack.result()
     file.pids = {name: running.pid for name, running in processes.running().items()}
     file.write(layout.stack_file)
-    say(f"\nThreadbox is up ({time.monotonic() - start:.1f} s): {file.web_url}\n\nNot protected on this machine:")
+    say(f"\nThreadbox is up ({time.monotonic() - start:.1f} s): {file.web_url}")
+    if file.idp_url is not None:
+        say(f"Codes to sign in with are approved here: {file.idp_url}{DEVICE_PAGE}")
+    say("\nNot protected on this machine:")
     for gap in Isolation.probe().protection(Image.find(CHECKOUT / "images" / "opencode"), layout.sandboxes):
         say(f"- {gap}")
 
@@ -65,7 +69,7 @@ def settle_ports(layout: Layout, settings: Settings, processes: Processes) -> Po
     running = processes.running()
     if running:
         if remembered is not None and settings.threadbox_port_base in {None, remembered}:
-            ours = {part.port for part in running.values()}
+            ours = {port for part in running.values() for port in (part.port, *part.more_ports)}
             if ours >= set(Ports(remembered).busy()):
                 return Ports(remembered)
         for name in parts.STOP_ORDER:
@@ -78,7 +82,7 @@ def settle_ports(layout: Layout, settings: Settings, processes: Processes) -> Po
 
 
 def _add_functions(
-    steps: Steps, layout: Layout, ports: Ports, processes: Processes, deployment: Deployment
+    steps: Steps, layout: Layout, ports: Ports, processes: Processes, deployment: Deployment, *, settings: Settings
 ) -> Future[StackFile]:
     """The steps up to functions that answer; in the end stack.json is there for the page."""
     install = installs()
@@ -90,13 +94,15 @@ def _add_functions(
             outputs = deployment.outputs()
         if outputs is None:
             raise PartFailedError(f"the stack did not become complete; see {layout.logs}/sam-deploy.log")
-        file = StackFile.of(ports, outputs)
+        file = StackFile.of(ports, outputs, idp=not settings.real_codex)
         file.write(layout.stack_file)
         return file
 
     ministack = steps.add("embedded AWS: packages", lambda: install["ministack"].do(layout))
     aws = steps.add("embedded AWS", lambda: _start_aws(layout, ports, processes), after=[ministack])
-    ecs = steps.add("local ECS", lambda: processes.start(parts.ecs(layout, ports)), after=[aws])
+    # Before the ECS, for sandboxes trust its certificate from their start.
+    idp = steps.add("identity provider", lambda: _start_idp(layout, settings, ports, processes))
+    ecs = steps.add("local ECS", lambda: processes.start(parts.ecs(layout, ports, settings)), after=[aws, idp])
     sam = steps.add("SAM CLI", lambda: install["sam"].do(layout))
     build = steps.add("functions and layer: build", deployment.build, after=[sam])
     stack = steps.add("functions and layer: deploy", deployed, after=[build, aws])
@@ -109,6 +115,14 @@ def _start_aws(layout: Layout, ports: Ports, processes: Processes) -> None:
         # The unpacked code of functions, of which a killed one leaves as much as there was.
         shutil.rmtree(layout.state / "tmp", ignore_errors=True)
     processes.start(parts.aws(layout, ports))
+
+
+def _start_idp(layout: Layout, settings: Settings, ports: Ports, processes: Processes) -> None:
+    part = parts.idp(layout, ports, settings)
+    if settings.real_codex:
+        processes.stop(part.name, patience=part.stop_seconds)
+    else:
+        processes.start(part)
 
 
 def _start_web(layout: Layout, ports: Ports, processes: Processes, file: StackFile) -> None:

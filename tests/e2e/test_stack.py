@@ -79,7 +79,7 @@ def test_two_stacks_run_side_by_side(stack, state):
         assert answers(f"{file.http_url}/health")
 
 
-@pytest.mark.parametrize("part", ["aws", "ecs", "web"])
+@pytest.mark.parametrize("part", ["aws", "ecs", "web", "idp"])
 def test_a_killed_part_is_brought_back(state, part):
     """
     Whatever was killed, the next ``up`` ends with a stack that answers, at the same address.
@@ -121,13 +121,17 @@ def test_down_leaves_nothing_and_up_finds_the_data_again(state):
 
 def test_a_changed_setting_takes_effect(state):
     """
-    Another model than the demo one: it is not started any more, and the functions know.
+    Another model than the demo one, and the real identity provider: what stands for them is not started any more,
+    and the functions and the page know.
     """
-    done = run_stack("up", state=state, settings={"MODEL_BASE_URL": "http://127.0.0.1:9/v1", "MODEL_API_KEY": "canary"})
+    settings = {"MODEL_BASE_URL": "http://127.0.0.1:9/v1", "MODEL_API_KEY": "canary", "REAL_CODEX": "1"}
+    done = run_stack("up", state=state, settings=settings)
 
     assert done.returncode == 0, done.stderr
     file = stack_file(state)
     assert "model" not in file.pids
+    assert ("idp" in file.pids, file.idp_url) == (False, None)
+    assert httpx.get(f"{file.web_url}/config.json").json()["idp_url"] is None
     functions = client("lambda", file.aws_url)
     variables = functions.get_function_configuration(FunctionName="threadbox-sandbox-ctl")["Environment"]["Variables"]
     assert variables["MODEL_BASE_URL"] == "http://127.0.0.1:9/v1"

@@ -35,6 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         facts = {
             "environment": dict(os.environ), "root": sorted(os.listdir("/")), "uid": os.getuid(), "metadata": metadata,
             "agent": as_agent("id", "-un"), "opencode": as_agent(os.environ["SANDBOXD_OPENCODE"]),
+            "authority": as_agent("cat", os.environ["NODE_EXTRA_CA_CERTS"]),
             "writes": as_agent("sh", "-c", "cd $0 && echo written > f && cat f", os.environ["SANDBOXD_WORKSPACE"]),
             "capabilities": [line for line in open("/proc/self/status") if line.startswith("CapEff")],
             "pids": [name for name in os.listdir("/proc") if name.isdigit()],

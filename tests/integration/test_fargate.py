@@ -25,6 +25,7 @@ from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
+PROXY = "http://127.0.0.1:9"
 SANDBOX_ROOT = {"bin", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "opt", "proc", "sbin", "tmp", "usr"} | {
     "workspace",
     sys.base_prefix.split("/")[1],  # the interpreter's own folder, and nothing beside it
@@ -128,7 +129,8 @@ def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
     with FakeAws() as aws:
         command = [sys.executable, "-m", "local.fargate", "--port", str(port), "--aws", aws.url, "--state", str(state)]
-        command += ["--image", str(image), "--network", network]
+        command += ["--image", str(image), "--network", network, "--proxy", PROXY, "--ca", str(directory / "ca.pem")]
+        (directory / "ca.pem").write_text("of the authority")
         url = f"http://127.0.0.1:{port}"
 
         def start() -> None:
@@ -192,6 +194,20 @@ def test_nothing_of_the_developer_gets_in(endpoint):
         assert len(facts["pids"]) < 10
         assert facts["agent"] == "agent"
         assert "THREADBOX_STACK" not in facts["environment"]
+
+
+def test_the_way_out_leads_over_the_proxy(endpoint):
+    """
+    A sandbox is told the proxy and finds the certificate, which the agent may read; and that its network is shared.
+    """
+    task = endpoint.run()
+    facts = endpoint.get(task, "/")
+    endpoint.stop(task)
+
+    assert facts["environment"]["HTTPS_PROXY"] == PROXY
+    assert facts["environment"]["NO_PROXY"] == "127.0.0.1,localhost"
+    assert facts["environment"]["SANDBOXD_SHARED_NETWORK"] == "1"
+    assert facts["authority"] == "of the authority"
 
 
 def test_a_task_that_ends_by_itself_is_reported(endpoint):

@@ -7,6 +7,7 @@ import pytest
 from local.stack import layout, parts
 from local.stack.layout import Layout
 from local.stack.ports import Ports
+from local.stack.settings import Settings
 
 
 @pytest.fixture
@@ -41,8 +42,9 @@ def test_parts_know_nothing_of_the_developers_environment(tmp_path, monkeypatch)
     """
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
     monkeypatch.setenv("OPENAI_API_KEY", "canary")
-    place, ports = Layout.of(tmp_path), Ports(21000)
+    place, ports, settings = Layout.of(tmp_path), Ports(21000), Settings()
 
-    for part in (parts.aws(place, ports), parts.ecs(place, ports), parts.model(place, ports)):
+    started = (parts.ecs(place, ports, settings), parts.idp(place, ports, settings))
+    for part in (parts.aws(place, ports), parts.model(place, ports), *started):
         assert "canary" not in part.environment.values()
         assert part.environment["HOME"].startswith(str(tmp_path))

@@ -15,7 +15,12 @@ from local.web import Addresses, create_app
 KEY = {"kid": "k1", "key": "a key of no less than thirty-two bytes"}
 NOW = 1_800_000_000
 WEB = "http://127.0.0.1:21002"
-ADDRESSES = Addresses(http_url="http://127.0.0.1:21000/http", ws_url="ws://127.0.0.1:21000/ws/live", web_url=WEB)
+ADDRESSES = Addresses(
+    http_url="http://127.0.0.1:21000/http",
+    ws_url="ws://127.0.0.1:21000/ws/live",
+    web_url=WEB,
+    idp_url="http://127.0.0.1:21004",
+)
 
 
 class Browser:
@@ -152,7 +157,11 @@ def test_the_page_learns_the_addresses(browser: Browser) -> None:
     The built page holds no address; it asks.
     """
     answer = browser.get("/config.json")
-    assert answer.json() == {"http_url": ADDRESSES.http_url, "ws_url": ADDRESSES.ws_url}
+    assert answer.json() == {
+        "http_url": ADDRESSES.http_url,
+        "ws_url": ADDRESSES.ws_url,
+        "idp_url": ADDRESSES.idp_url,
+    }
     assert answer.headers["cache-control"] == "no-store"
 
 
