@@ -4,30 +4,17 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, Response
-from pydantic import BaseModel
 
 from sandbox_ctl.models import Offer
 from sandbox_ctl.offers import OfferService
-from sandbox_ctl.sandboxes import Sandbox, State
 from sandbox_ctl.service import SandboxService
+from sandbox_ctl.status import Status
 from threadbox import __version__
 from threadbox.control import Access
 from threadbox.edge import create_http_app
 from threadbox.identifiers import ThreadId
 from threadbox.sessions import SessionVerifier, bearer
 from threadbox.threads import ThreadStore
-
-
-class Status(BaseModel):
-    """A sandbox as its user sees it. Times are epoch seconds."""
-
-    state: State
-    detail: str | None = None
-    generation: int = 0
-    requested_at: int | None = None
-    started_at: int | None = None
-    opencode_version: str | None = None
-    reason: str | None = None
 
 
 def create_app(
@@ -45,26 +32,20 @@ def create_app(
 
     @app.get("/api/sandbox/{thread}")
     def get_status(thread: thread_of_owner) -> Status:
-        return _status(service.find(thread))
+        return service.status(thread)
 
     @app.post("/api/sandbox/{thread}")
     def ensure(thread: thread_of_owner, response: Response) -> Status:
         if not isinstance(service.ensure(thread, scope="turn"), Access):
             response.status_code = HTTPStatus.ACCEPTED
-        return _status(service.find(thread))
+        return service.status(thread)
 
     @app.delete("/api/sandbox/{thread}")
     def stop(thread: thread_of_owner) -> Status:
-        return _status(service.stop(thread))
+        return Status.of(service.stop(thread))
 
     @app.get("/api/sandbox/{thread}/models")
     def list_models(thread: thread_of_owner) -> list[Offer]:
         return offers.of_thread(thread)
 
     return app
-
-
-def _status(sandbox: Sandbox | None) -> Status:
-    if sandbox is None:
-        return Status(state=State.STOPPED)
-    return Status.model_validate(sandbox.model_dump(include=set(Status.model_fields)))

@@ -13,6 +13,7 @@ from sandbox_ctl.callkeys import USE_LIFE, CallSigner, Scope
 from sandbox_ctl.daemon import PORT, audience
 from sandbox_ctl.sandboxes import Launch, Sandbox, SandboxStore, State
 from sandbox_ctl.starts import Starter
+from sandbox_ctl.status import Status
 from threadbox.control import Access, Starting
 from threadbox.errors import ConflictError, SandboxUnavailableError, StaleGenerationError
 from threadbox.telemetry import logger
@@ -88,9 +89,9 @@ class SandboxService:
             raise SandboxUnavailableError("The sandbox is not running.", state=State.STOPPED)
         return sandbox
 
-    def find(self, thread_id: str) -> Sandbox | None:
-        """Return the thread's sandbox, or None when it never had one."""
-        return self.store.find(thread_id)
+    def status(self, thread_id: str) -> Status:
+        """Return what the thread's user is told of its sandbox."""
+        return Status.of(self.store.find(thread_id))
 
     def stop(self, thread_id: str) -> Sandbox | None:
         """
