@@ -8,6 +8,7 @@ Prints one line when both answer: ``{"idp_url", "proxy_url", "ca_file"}``. A pro
 import argparse
 import asyncio
 import json
+import logging
 import socket
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
@@ -15,7 +16,7 @@ from uuid import NAMESPACE_URL, uuid5
 import uvicorn
 
 from local.idp.app import HOSTS, create_app
-from local.idp.authority import Authority, secret_key
+from local.idp.authority import Authority
 from local.idp.connections import BreakableConnection
 from local.idp.proxy import Address, ConnectProxy
 
@@ -26,7 +27,7 @@ async def serve(options: argparse.Namespace) -> None:
     """Serve until told to stop."""
     authority = Authority.of(options.ca_dir)
     app = create_app(
-        key=secret_key(options.ca_dir, "token-key"),
+        directory=options.ca_dir,
         # One for as long as the authority is the same: as long as the stack is.
         account_id=options.account or str(uuid5(NAMESPACE_URL, authority.certificate.read_text())),
         interval=options.interval,
@@ -53,11 +54,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="local.idp", description="the local identity provider")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--proxy-port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--ca-dir", type=Path, required=True, help="keeps the certificate authority and a key")
+    parser.add_argument(
+        "--ca-dir", type=Path, required=True, help="keeps the certificate authority, and what was granted"
+    )
     parser.add_argument("--interval", type=int, default=5, help="seconds between two polls, as programs are told")
     parser.add_argument("--access-seconds", type=int, default=3600, help="how long an access token is good for")
     parser.add_argument("--account", help="the account that approves unless another is named")
     parser.add_argument("--delay-ms", type=int, default=15, help="milliseconds between two words of a model")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.demo.answers import Sleep
+from local.idp.authority import secret_key
 from local.idp.authorize_page import AuthorizePage
 from local.idp.device_codes import DeviceCodes
 from local.idp.device_page import DevicePage
@@ -30,7 +32,7 @@ HOSTS = ("auth.openai.com", "chatgpt.com")
 
 def create_app(
     *,
-    key: bytes,
+    directory: Path,
     account_id: str,
     interval: int,
     access_seconds: int,
@@ -42,7 +44,7 @@ def create_app(
     The provider.
 
     Args:
-        key: signs tokens.
+        directory: keeps the key that signs tokens, and what was granted.
         account_id: the account that approves unless another is named.
         interval: how many seconds apart a program is told to poll.
         access_seconds: how long an access token is good for.
@@ -52,7 +54,9 @@ def create_app(
 
     """
     codes = DeviceCodes(now=now)
-    grants = Grants(TokenSigner(key=key, issuer=ISSUER, access_seconds=access_seconds, now=now), now=now)
+    key = secret_key(directory, "token-key")
+    signer = TokenSigner(key=key, issuer=ISSUER, access_seconds=access_seconds, now=now)
+    grants = Grants(signer, file=directory / "grants.json", now=now)
     faults, journal = Faults(), Journal(now=now)
     wire = Wire(
         codes=codes,

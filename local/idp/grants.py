@@ -10,8 +10,10 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from local.idp.errors import InvalidGrantError, InvalidTokenError, RefreshTokenReusedError
+from local.idp.ledger import Grant, Ledger
 from local.idp.tokens import Bearer, TokenSigner
 
 CODE_SECONDS = 300.0
@@ -31,33 +33,15 @@ class AuthorizationCode:
     """What it was exchanged for."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Grant:
-    """What one sign-in gave to one client."""
-
-    id: str
-    client_id: str
-    account_id: str
-    revoked: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class RefreshToken:
-    """One of a grant's, of which the last alone is unused."""
-
-    grant: Grant
-    used: bool = False
-
-
 class Grants:
-    """All of them, for as long as the process lives."""
+    """All of them. What they are is in a file before anybody is told of it."""
 
-    def __init__(self, signer: TokenSigner, *, now: Callable[[], float]) -> None:
+    def __init__(self, signer: TokenSigner, *, file: Path, now: Callable[[], float]) -> None:
         self._signer = signer
+        self._file = file
         self._now = now
         self._codes: dict[str, AuthorizationCode] = {}
-        self._grants: dict[str, Grant] = {}
-        self._refresh_tokens: dict[str, RefreshToken] = {}
+        self._ledger = Ledger.load(file)
 
     def issue_code(self, *, client_id: str, redirect_uri: str, code_challenge: str, account_id: str) -> str:
         """A code for whoever knows the verifier."""
@@ -86,7 +70,7 @@ class Grants:
         if code is None or code.expires_at <= self._now():
             raise InvalidGrantError("The code is not valid.")
         if code.grant_id is not None:
-            self._grants[code.grant_id].revoked = True
+            self._revoke(self._ledger.grants[code.grant_id])
             raise InvalidGrantError("The code was used before.")
         if (code.client_id, code.redirect_uri) != (client_id, redirect_uri):
             raise InvalidGrantError("The code belongs to another client or redirect.")
@@ -94,7 +78,7 @@ class Grants:
             raise InvalidGrantError("The code verifier does not match.")
         grant = Grant(id=f"grant_{secrets.token_hex(8)}", client_id=client_id, account_id=code.account_id)
         code.grant_id = grant.id
-        self._grants[grant.id] = grant
+        self._ledger.grants[grant.id] = grant
         return grant, self._tokens(grant)
 
     def refresh(self, value: str, *, client_id: str) -> tuple[Grant, dict[str, object]]:
@@ -106,16 +90,16 @@ class Grants:
             InvalidGrantError: it is no token of a grant of this client.
 
         """
-        token = self._refresh_tokens.get(value)
-        if token is None or token.grant.client_id != client_id:
+        token, grant = self._ledger.find_token(value), self.grant_of(value)
+        if token is None or grant is None or grant.client_id != client_id:
             raise InvalidGrantError("The refresh token is not valid.")
         if token.used:
-            token.grant.revoked = True
+            self._revoke(grant)
             raise RefreshTokenReusedError("Your refresh token has already been used to generate a new access token.")
-        if token.grant.revoked:
+        if grant.revoked:
             raise InvalidGrantError("The refresh token was revoked.")
         token.used = True
-        return token.grant, self._tokens(token.grant)
+        return grant, self._tokens(grant)
 
     def bearer(self, access_token: str) -> Bearer:
         """
@@ -126,19 +110,24 @@ class Grants:
 
         """
         bearer = self._signer.verify(access_token)
-        grant = self._grants.get(bearer.grant_id)
+        grant = self._ledger.grants.get(bearer.grant_id)
         if grant is None or grant.revoked:
             raise InvalidTokenError("The access token was revoked.")
         return bearer
 
     def grant_of(self, refresh_token: str) -> Grant | None:
         """The grant that a refresh token belongs to, used or not."""
-        token = self._refresh_tokens.get(refresh_token)
-        return token.grant if token else None
+        token = self._ledger.find_token(refresh_token)
+        return self._ledger.grants[token.grant_id] if token else None
+
+    def _revoke(self, grant: Grant) -> None:
+        grant.revoked = True
+        self._ledger.save(self._file)
 
     def _tokens(self, grant: Grant) -> dict[str, object]:
         refresh_token = f"rt_{secrets.token_urlsafe(48)}"
-        self._refresh_tokens[refresh_token] = RefreshToken(grant=grant)
+        self._ledger.add_token(refresh_token, grant)
+        self._ledger.save(self._file)
         whose = {"grant_id": grant.id, "account_id": grant.account_id, "client_id": grant.client_id}
         return {
             "id_token": self._signer.id_token(**whose),

@@ -10,6 +10,7 @@ The endpoints that programs call, as OpenCode 1.18 calls them.
 Refusals are ``{"error": {"code", "message"}}``, with the codes of ``local.idp.errors``.
 """
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
@@ -21,10 +22,12 @@ from starlette.routing import Route
 
 from local.idp.device_codes import DeviceCodes
 from local.idp.errors import InvalidClientError, InvalidTokenError, OAuthError, UnsupportedGrantTypeError
-from local.idp.faults import Faults, Gone, commit
+from local.idp.faults import Faults, commit
 from local.idp.grants import Grants, challenge_of
 from local.idp.journal import Endpoint, Entry, Journal
 from local.idp.responses import Models
+
+logger = logging.getLogger(__name__)
 
 CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
 """The one that OpenCode signs in as."""
@@ -88,20 +91,26 @@ class Wire:
     def _route(self, path: str, name: Endpoint, answer: Answer) -> Route:
         async def serve(request: Request) -> Response:
             entry = self._journal.begin(name)
-            fault = self._faults.due(name)
-            if fault is not None and (response := await commit(fault, request)) is not None:
-                entry.outcome = "left" if isinstance(response, Gone) and fault.mode == "slow" else fault.mode
-                return response
             try:
-                response = await answer(request, entry)
-            except ValidationError:
-                return refuse(OAuthError("The request is not what this endpoint takes."), entry)
-            except OAuthError as error:
-                return refuse(error, entry)
-            entry.outcome = "ok"
-            return response
+                return await self._answer(request, entry, answer)
+            finally:
+                logger.info("%s %s %s", name, entry.outcome, entry.user_code or entry.grant_id or "")
 
         return Route(path, serve, methods=["POST"])
+
+    async def _answer(self, request: Request, entry: Entry, answer: Answer) -> Response:
+        fault = self._faults.due(entry.endpoint)
+        if fault is not None and (response := await commit(fault, request)) is not None:
+            entry.outcome = "left" if fault.mode == "slow" else fault.mode
+            return response
+        try:
+            response = await answer(request, entry)
+        except ValidationError:
+            return refuse(OAuthError("The request is not what this endpoint takes."), entry)
+        except OAuthError as error:
+            return refuse(error, entry)
+        entry.outcome = "ok"
+        return response
 
     async def _user_code(self, request: Request, entry: Entry) -> Response:
         asked = UserCodeRequest.model_validate_json(await request.body())

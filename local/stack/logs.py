@@ -1,15 +1,13 @@
-"""``make logs``: what the functions and the sandboxes wrote."""
+"""``make logs``: what the functions, the sandboxes and the identity provider wrote."""
 
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 from local.stack.aws_clients import client
 from local.stack.layout import Layout
 from local.stack.stack_file import StackFile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GROUPS = "/aws/lambda/"
 POLL_SECONDS = 1.0
@@ -49,23 +47,34 @@ class FunctionLogs:
                     yield event["timestamp"] / 1000, group.removeprefix(GROUPS), event["message"].rstrip()
 
 
-class SandboxLogs:
-    """The sandboxes' lines, from their files; a line's time is that of the file's last change."""
+class FileLogs:
+    """Lines from files, of which more may come; a line's time is that of the file's last change."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._directory = layout.sandboxes
+    def __init__(self, files: Callable[[], Iterable[tuple[str, Path]]]) -> None:
+        """Take what finds the files, each with the name of who writes it."""
+        self._files = files
         self._offsets: dict[Path, int] = {}
 
     def read(self) -> Iterator[Line]:
         """The whole lines that came since the last call."""
-        for path in self._directory.glob("*/log"):
+        for who, path in self._files():
             with path.open("rb") as log:
-                log.seek(self._offsets.get(path, 0))
+                # Shorter than it was: the file of a process that was started anew.
+                start = self._offsets.get(path, 0) if path.stat().st_size >= self._offsets.get(path, 0) else 0
+                log.seek(start)
                 text, end, _ = log.read().rpartition(b"\n")
-            self._offsets[path] = self._offsets.get(path, 0) + len(text) + len(end)
+            self._offsets[path] = start + len(text) + len(end)
             changed = path.stat().st_mtime
             for line in text.decode(errors="replace").splitlines():
-                yield changed, f"sandbox {path.parent.name[:8]}", line
+                yield changed, who, line
+
+
+def log_files(layout: Layout) -> Iterator[tuple[str, Path]]:
+    """The files of the sandboxes and of the identity provider."""
+    for path in layout.sandboxes.glob("*/log"):
+        yield f"sandbox {path.parent.name[:8]}", path
+    for path in layout.logs.glob("idp.log"):
+        yield "identity provider", path
 
 
 def logs(layout: Layout, say: Callable[[str], None], *, follow: bool) -> bool:
@@ -74,11 +83,11 @@ def logs(layout: Layout, say: Callable[[str], None], *, follow: bool) -> bool:
     if file is None:
         say("The stack is not up.")
         return False
-    functions, sandboxes = FunctionLogs(file), SandboxLogs(layout)
-    _say_lines(_in_order(functions, sandboxes)[-FIRST_LINES:], say)
+    functions, files = FunctionLogs(file), FileLogs(lambda: log_files(layout))
+    _say_lines(_in_order(functions, files)[-FIRST_LINES:], say)
     while follow:
         time.sleep(POLL_SECONDS)
-        _say_lines(_in_order(functions, sandboxes), say)
+        _say_lines(_in_order(functions, files), say)
     return True
 
 
@@ -88,5 +97,5 @@ def _say_lines(lines: list[Line], say: Callable[[str], None]) -> None:
         say(f"{clock} {who}: {what}")
 
 
-def _in_order(*sources: FunctionLogs | SandboxLogs) -> list[Line]:
+def _in_order(*sources: FunctionLogs | FileLogs) -> list[Line]:
     return sorted((line for source in sources for line in source.read()), key=lambda line: line[0])
