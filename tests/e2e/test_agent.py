@@ -1,27 +1,10 @@
 """The agent at work on the deployed stack: tools, permissions, questions, models that fail."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.threads import Thread
 from tests.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def shared(stack, token) -> Iterator[Thread]:
-    """One thread for tests that do not mind what was said before: a sandbox takes its time to start."""
-    thread = Thread(stack, token)
-    yield thread
-    thread.close()
-
-
-@pytest.fixture
-def thread(stack, token) -> Iterator[Thread]:
-    thread = Thread(stack, token)
-    yield thread
-    thread.close()
 
 
 def tool_chunks(answer):

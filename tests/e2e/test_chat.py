@@ -1,25 +1,16 @@
 """The conversation on the deployed stack: real functions, a real sandbox, the real OpenCode."""
 
 import json
-from collections.abc import Iterator
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.e2e.chat_client import ChatClient
-from tests.e2e.threads import Thread
 from tests.e2e.victims import children, kill, sandboxd_of, workers
 from tests.waiting import eventually
 
 WORDS = "stream 60 words every 50 ms"
-
-
-@pytest.fixture
-def thread(stack, token) -> Iterator[Thread]:
-    thread = Thread(stack, token)
-    yield thread
-    thread.close()
 
 
 def test_message_is_answered_and_both_are_kept(thread):

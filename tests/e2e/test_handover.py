@@ -6,8 +6,6 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from tests.e2e.threads import Thread
-
 FUNCTION = "threadbox-chat-turn"
 WORDS = 300
 TEXT = " ".join(f"word{n}" for n in range(1, WORDS + 1))
@@ -26,13 +24,6 @@ def short_lived(stack) -> Iterator[None]:
     configure("3")
     yield
     configure(variables["HANDOVER_SECONDS"])
-
-
-@pytest.fixture
-def thread(stack, token) -> Iterator[Thread]:
-    thread = Thread(stack, token)
-    yield thread
-    thread.close()
 
 
 def handovers(stack, thread_id: str) -> int:
