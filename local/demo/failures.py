@@ -10,10 +10,12 @@ from local.demo.answers import Failure
 
 EVENTS_BEFORE_CUT = 4
 
+RETRY = {"retry-after-ms": "200"}
+"""Whoever tries again may do so soon: left to itself OpenCode takes more than a minute to give up."""
 REFUSALS = {
     "401": (HTTPStatus.UNAUTHORIZED, "Incorrect API key provided.", "invalid_api_key", {}),
-    "429": (HTTPStatus.TOO_MANY_REQUESTS, "Rate limit reached.", "rate_limit_exceeded", {"retry-after": "1"}),
-    "500": (HTTPStatus.INTERNAL_SERVER_ERROR, "The server had an error.", "server_error", {}),
+    "429": (HTTPStatus.TOO_MANY_REQUESTS, "Rate limit reached.", "rate_limit_exceeded", RETRY),
+    "500": (HTTPStatus.INTERNAL_SERVER_ERROR, "The server had an error.", "server_error", RETRY),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from chat.exchange import Exchange, HandoverError, Limits
 from chat.opencode import Line, SilentError
 from threadbox.control import Access
-from threadbox.errors import ModelUnauthorizedError, OpenCodeError, SandboxLostError, StaleGenerationError
+from threadbox.errors import ModelError, ModelUnauthorizedError, OpenCodeError, SandboxLostError, StaleGenerationError
 
 SESSION, PART = "ses_1", "prt_ours"
 ACCESS = Access(url="http://sandbox", token="t", expires_in=900, generation=1, session_id=SESSION)
@@ -244,6 +244,22 @@ def test_model_error_is_told_without_the_vendors_words():
     assert "sk-secret" not in str(caught.value)
 
 
+def test_model_that_never_says_anything_is_given_up():
+    """OpenCode asks again for ever when answers are empty: after the third the agent is stopped and the user told."""
+
+    def empty(n, number):
+        times = ({}, {"completed": 2})
+        infos = [{"id": f"a{number}", "role": "assistant", "parentID": "u", "time": time} for time in times]
+        return [line(n + i, "message.updated", info=info) for i, info in enumerate(infos)]
+
+    sandbox = ScriptedSandbox([CURSOR, asked(8), *empty(9, 1), *empty(11, 2), *empty(13, 3), *empty(15, 4), None])
+
+    with pytest.raises(ModelError, match="no answer"):
+        run(sandbox)
+
+    assert sandbox.aborts == 1
+
+
 def test_answer_that_takes_too_long_is_ended():
     """The function's time is bounded: the agent is stopped and the user told."""
     sandbox = ScriptedSandbox([*BEGIN, None])
@@ -274,13 +290,16 @@ def test_what_the_agent_waits_for_is_told(clock):
     assert {} == answered
 
 
-def test_ask_that_nobody_answers_is_refused_once(clock):
-    """After its time the agent is told no, and goes on without."""
+@pytest.mark.parametrize("answered_meanwhile", [False, True])
+def test_ask_that_nobody_answers_is_refused_once(clock, answered_meanwhile):
+    """After its time the agent is told no, and goes on without; that it waits no longer does not matter."""
 
     class Impatient(ScriptedSandbox):
         async def reply(self, access, ask, answer):
             await super().reply(access, ask, answer)
             self.aborted.set()
+            if answered_meanwhile:
+                raise OpenCodeError("It waits no longer.")
 
     sandbox = Impatient(
         [

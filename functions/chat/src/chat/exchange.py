@@ -2,25 +2,27 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
 from chat.chunks import merged
-from chat.model_errors import model_error
+from chat.model_errors import NONSENSE, model_error
 from chat.opencode import Line, OpenCodeClient, SilentError
 from chat.parts import Chunk
 from chat.translation import Translation
 from chat.turn import Ask, Outcome
 from threadbox.clock import unix_time
 from threadbox.control import Access
-from threadbox.errors import AppError, OpenCodeError, SandboxLostError
+from threadbox.errors import AppError, ModelError, OpenCodeError, SandboxLostError
 
 FLUSH_EVERY = 0.1
 RECONNECTS = 3
 RECONNECT_PAUSE = 1.0
 ABORT_LIMIT = 5
 TICK = 1.0
+# What comes without content and without a reason to end OpenCode asks for again, at once and for ever.
+EMPTY_STEPS = 3
 # sandboxd's own events: it restarted OpenCode, or lost its event stream for a moment.
 RESYNC = ("opencode.restarted", "opencode.resync")
 LOST = "The sandbox stopped while it was answering. Send your message again and a new one will start."
@@ -145,6 +147,9 @@ class Exchange:
                 break
             await self._mind_the_time(now)
             await self._step()
+            if self.translation.empty_steps >= EMPTY_STEPS and not self.translation.finished:
+                await self.client.abort(self.access)
+                raise ModelError(NONSENSE)
         return "aborted" if self.cancelled.is_set() else "completed"
 
     async def _mind_the_time(self, now: float) -> None:
@@ -157,7 +162,9 @@ class Exchange:
         for ask in late:
             if ask.id not in self._refused:
                 self._refused.add(ask.id)
-                await self.client.reply(self.access, ask, answer=False)
+                # The user may have answered in the same moment.
+                with suppress(OpenCodeError):
+                    await self.client.reply(self.access, ask, answer=False)
 
     async def _step(self) -> None:
         """Take what comes next, or flush what is due."""

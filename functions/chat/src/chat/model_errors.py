@@ -5,6 +5,7 @@ from typing import Any
 
 from threadbox.errors import ModelError, ModelRateLimitedError, ModelUnauthorizedError, ModelUnknownError
 
+NONSENSE = "The model answered with something that is no answer. Please try again."
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
@@ -26,6 +27,6 @@ def model_error(error: dict[str, Any]) -> ModelError:
     if "Model not found" in message:
         return ModelUnknownError("There is no such model. Choose another one and try again.")
     if "JSON parsing failed" in message:
-        return ModelError("The model answered with something that is no answer. Please try again.")
+        return ModelError(NONSENSE)
     code = f" ({status})" if isinstance(status, int) else ""
     return ModelError(f"The model could not answer{code}. Please try again.")

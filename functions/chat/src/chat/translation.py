@@ -71,6 +71,16 @@ class Translation:
         """Say whether somebody made the agent stop."""
         return (self.error or {}).get("name") == "MessageAbortedError"
 
+    @property
+    def empty_steps(self) -> int:
+        """How many steps in a row, up to now, have ended with nothing in them."""
+        count = 0
+        for step in reversed(self._steps.values()):
+            if not step.over or any(part.stored() is not None for part in step.parts):
+                break
+            count += 1
+        return count
+
     def feed(self, event: dict[str, Any]) -> list[Chunk]:
         """Return the chunks that *event* adds."""
         properties = event.get("properties", {})
