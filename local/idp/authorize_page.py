@@ -4,13 +4,13 @@ The browser's way in (RFC 6749, 4.1, with RFC 7636): the page at ``/oauth/author
 ``POST /oauth/authorize/approve|deny`` takes the page's own parameters as a form, and ``account_id`` if it is another.
 """
 
-import re
+from functools import partial
 from html import escape
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -21,25 +21,16 @@ from local.idp.pages import decision, hidden, page
 from local.idp.wire import CLIENT_ID
 
 PATH = "/oauth/authorize"
-LOOPBACK = {"localhost", "127.0.0.1"}
-
-
-def is_redirect(uri: str) -> str:
-    """A redirect that the client is registered for: its own callback on this machine, at any port (RFC 8252, 7.3)."""
-    parts = urlsplit(uri)
-    if parts.scheme != "http" or parts.hostname not in LOOPBACK or parts.path != "/auth/callback" or parts.query:
-        raise ValueError("not a registered redirect")
-    if re.fullmatch(r"(localhost|127\.0\.0\.1)(:\d{1,5})?", parts.netloc) is None:
-        raise ValueError("not a registered redirect")
-    return uri
+REDIRECT = r"^http://(localhost|127\.0\.0\.1)(:\d{1,5})?/auth/callback$"
+"""What the client is registered for: its own callback on this machine, at any port (RFC 8252, 7.3)."""
 
 
 class AuthorizationRequest(BaseModel):
     """What a program sends the user's browser with."""
 
     response_type: Literal["code"]
-    client_id: Literal["app_EMoamEEZ73f0CkXaXp7hrann"]
-    redirect_uri: Annotated[str, Field(max_length=200), AfterValidator(is_redirect)]
+    client_id: str = Field(pattern=f"^{CLIENT_ID}$")
+    redirect_uri: str = Field(pattern=REDIRECT)
     code_challenge: str = Field(pattern=r"^[A-Za-z0-9_-]{43}$")
     code_challenge_method: Literal["S256"]
     state: str = Field(min_length=1, max_length=500)
@@ -60,8 +51,8 @@ class AuthorizePage:
         self._account_id = account_id
         self.routes = [
             Route(PATH, self._show),
-            Route(f"{PATH}/approve", self._approve, methods=["POST"]),
-            Route(f"{PATH}/deny", self._deny, methods=["POST"]),
+            Route(f"{PATH}/approve", partial(self._decide, approve=True), methods=["POST"]),
+            Route(f"{PATH}/deny", partial(self._decide, approve=False), methods=["POST"]),
         ]
 
     async def _show(self, request: Request) -> Response:
@@ -83,12 +74,6 @@ class AuthorizePage:
             # Browsers hold a form's redirects to the policy, too.
             leads_to=f"http://{back.netloc}",
         )
-
-    async def _approve(self, request: Request) -> Response:
-        return await self._decide(request, approve=True)
-
-    async def _deny(self, request: Request) -> Response:
-        return await self._decide(request, approve=False)
 
     async def _decide(self, request: Request, *, approve: bool) -> Response:
         if is_foreign_form(request):

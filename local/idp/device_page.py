@@ -6,6 +6,7 @@ Where a user approves or denies a device code.
 * ``POST /codex/device/deny``     the same
 """
 
+from functools import partial
 from html import escape
 from http import HTTPStatus
 
@@ -41,8 +42,8 @@ class DevicePage:
         self._account_id = account_id
         self.routes = [
             Route(PATH, self._show),
-            Route(f"{PATH}/approve", self._approve, methods=["POST"]),
-            Route(f"{PATH}/deny", self._deny, methods=["POST"]),
+            Route(f"{PATH}/approve", partial(self._decide, approve=True), methods=["POST"]),
+            Route(f"{PATH}/deny", partial(self._decide, approve=False), methods=["POST"]),
         ]
 
     async def _show(self, request: Request) -> Response:
@@ -53,12 +54,6 @@ class DevicePage:
             "Sign in to Codex with ChatGPT",
             decision(text, action=PATH, field=code_field(code, pending), account_id=self._account_id, label="Approve"),
         )
-
-    async def _approve(self, request: Request) -> Response:
-        return await self._decide(request, approve=True)
-
-    async def _deny(self, request: Request) -> Response:
-        return await self._decide(request, approve=False)
 
     async def _decide(self, request: Request, *, approve: bool) -> Response:
         as_json = request.headers.get("content-type", "").startswith("application/json")
