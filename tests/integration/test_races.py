@@ -18,6 +18,7 @@ from sandbox_ctl.service import SandboxService
 from sandbox_ctl.starts import Starter
 from tests.fakes import FakeDaemon, secret
 from threadbox.errors import ConflictError, ForbiddenError
+from threadbox.grants import GrantStore
 from threadbox.identifiers import thread_hash
 from threadbox.threads import ThreadStore
 
@@ -47,6 +48,7 @@ def service(stack, table, ecs, thread_id):
     launcher = FargateLauncher(ecs=ecs, cluster=stack.outputs["ClusterArn"], subnets=[], security_group="")
     service = SandboxService(
         store=store,
+        grants=GrantStore(table=table),
         starter=Starter(store=store, launcher=launcher, daemon=FakeDaemon(ready=False), models=lambda: MODELS),
         signer=CallSigner(secret=secret({"key": "k" * 64})),
         task_definition="threadbox-sandbox",
@@ -97,6 +99,7 @@ def test_crash_between_run_task_and_its_arn_starts_no_second_task(stack, ecs, ta
 
     crashing = SandboxService(
         store=service.store,
+        grants=service.grants,
         starter=CrashingStarter(
             store=service.store, launcher=service.starter.launcher, daemon=service.starter.daemon, models=lambda: MODELS
         ),

@@ -17,6 +17,7 @@ from sandbox_ctl.starts import Starter
 from tests.asgi import AsgiClient
 from tests.fakes import FakeDaemon, FakeLauncher, secret
 from threadbox.errors import OpenCodeError, SandboxUnavailableError
+from threadbox.grants import GrantStore
 from threadbox.threads import ThreadStore
 
 
@@ -45,7 +46,9 @@ def service(table, clock, launcher, daemon):
     store = SandboxStore(table=table, now=clock)
     starter = Starter(store=store, launcher=launcher, daemon=daemon, models=ModelAccess, now=clock)
     signer = CallSigner(secret=secret({"key": "k" * 64}), now=clock)
-    return SandboxService(store=store, starter=starter, signer=signer, task_definition="sandbox:1")
+    return SandboxService(
+        store=store, grants=GrantStore(table=table), starter=starter, signer=signer, task_definition="sandbox:1"
+    )
 
 
 class Pauses:

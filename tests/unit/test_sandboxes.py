@@ -11,6 +11,7 @@ from sandbox_ctl.starts import Starter
 from tests.fakes import FakeDaemon, FakeLauncher, secret
 from threadbox.control import Access, Starting
 from threadbox.errors import ConflictError, SandboxUnavailableError, StaleGenerationError
+from threadbox.grants import GrantStore
 
 MODELS = ModelAccess(model=Model(base_url="http://127.0.0.1/v1", name="demo"), keys={"default": SecretStr("key")})
 
@@ -30,7 +31,9 @@ def service(table, clock, launcher, daemon):
     store = SandboxStore(table=table, now=clock)
     starter = Starter(store=store, launcher=launcher, daemon=daemon, models=lambda: MODELS, now=clock)
     signer = CallSigner(secret=secret({"key": "k" * 64}), now=clock)
-    return SandboxService(store=store, starter=starter, signer=signer, task_definition="sandbox:1")
+    return SandboxService(
+        store=store, grants=GrantStore(table=table), starter=starter, signer=signer, task_definition="sandbox:1"
+    )
 
 
 @pytest.fixture

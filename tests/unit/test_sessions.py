@@ -123,3 +123,15 @@ def test_secret_is_read_again_after_its_age(clock):
 def test_bearer_takes_the_token_out_of_the_header(header, expected):
     """Only the Bearer scheme counts."""
     assert expected == bearer(header)
+
+
+def test_expired_token_is_told_apart_only_where_that_is_asked(verifier):
+    """A hop of a waiting call sees to the end itself; all else about the token is still checked."""
+    old = token(iat=int(time.time()) - 1000, exp=int(time.time()) - 100)
+    with pytest.raises(UnauthorizedError):
+        verifier.verify(old, thread_id="t")
+    assert verifier.verify(old, thread_id="t", even_expired=True).exp < time.time()
+    with pytest.raises(ForbiddenError):
+        verifier.verify(old, thread_id="other", even_expired=True)
+    with pytest.raises(UnauthorizedError):
+        verifier.verify(old[:-4] + "AAAA", thread_id="t", even_expired=True)

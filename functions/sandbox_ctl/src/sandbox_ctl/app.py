@@ -42,7 +42,8 @@ def create_app(
 
     @app.delete("/api/sandbox/{thread}")
     def stop(thread: thread_of_owner) -> Status:
-        return Status.of(service.stop(thread))
+        service.stop(thread)
+        return service.status(thread)
 
     @app.get("/api/sandbox/{thread}/models")
     def list_models(thread: thread_of_owner) -> list[Offer]:

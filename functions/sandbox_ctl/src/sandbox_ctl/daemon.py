@@ -14,6 +14,8 @@ from sandbox_ctl.sandboxes import Sandbox
 from threadbox.errors import OpenCodeError
 
 PORT = 4096
+# How long OpenCode may take to forget a provider.
+REMOVAL_PATIENCE = 10
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -28,6 +30,14 @@ class DaemonStatus(BaseModel):
     generation: int | None
     session_id: str | None
     opencode_version: str | None
+
+
+class Removal(BaseModel):
+    """Whether there was something to remove."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    removed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +82,11 @@ class DaemonClient:
     def providers(self, sandbox: Sandbox) -> KnownProviders:
         """Return the providers and models that OpenCode has."""
         return self._call(sandbox, "GET", "/config/providers", KnownProviders)
+
+    def remove_provider(self, sandbox: Sandbox, provider: str) -> bool:
+        """Take the user's sign-in at *provider* back; False when there was none."""
+        path = f"/sandboxd/providers/{provider}"
+        return self._call(sandbox, "DELETE", path, Removal, patience=REMOVAL_PATIENCE).removed
 
     def _call(
         self, sandbox: Sandbox, method: str, path: str, shape: type[Shape], body: bytes = b"", *, patience: int = 0

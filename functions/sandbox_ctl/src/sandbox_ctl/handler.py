@@ -10,6 +10,7 @@ from mangum.types import LambdaContext
 
 from sandbox_ctl.app import create_app
 from sandbox_ctl.callkeys import CallSigner
+from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import DaemonClient
 from sandbox_ctl.events import TaskChanged
 from sandbox_ctl.launcher import FargateLauncher
@@ -20,6 +21,7 @@ from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.settings import Settings
 from sandbox_ctl.starts import Starter
+from threadbox.grants import GrantStore
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
 from threadbox.telemetry import logger
@@ -30,6 +32,7 @@ table = boto3.resource("dynamodb").Table(settings.table_name)
 secretsmanager = boto3.client("secretsmanager")
 threads = ThreadStore(table=table)
 store = SandboxStore(table=table)
+grants = GrantStore(table=table)
 signer = CallSigner(secret=JsonSecret(client=secretsmanager, arn=settings.call_secret_arn))
 model_keys = JsonSecret(client=secretsmanager, arn=settings.model_keys_secret_arn)
 model_urls = {"anthropic": settings.anthropic_api_url, "openai-api": settings.openai_api_url}
@@ -54,10 +57,12 @@ launcher = FargateLauncher(
 daemon = DaemonClient(http=httpx.Client(), signer=signer)
 service = SandboxService(
     store=store,
+    grants=grants,
     starter=Starter(store=store, launcher=launcher, daemon=daemon, models=models),
     signer=signer,
     task_definition=settings.task_definition,
 )
+codex = CodexService(grants=grants, store=store, sandboxes=service, daemon=daemon)
 _http = Mangum(
     create_app(
         service,
@@ -73,7 +78,7 @@ _http = Mangum(
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
     """Answer an operation of another function, a request of the HTTP API, or an event of ECS."""
     if "operation" in event:
-        return perform(service, event)
+        return perform(service, codex, event)
     if "requestContext" in event:
         return _http(event, context)
     changed = TaskChanged.model_validate(event)

@@ -1,11 +1,12 @@
-"""The operations that the other functions invoke directly: ensure, lend and stop."""
+"""The operations that the other functions invoke directly: ensure, lend, stop and disconnect."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from sandbox_ctl.codex import CodexService
 from sandbox_ctl.service import SandboxService
-from threadbox.control import Reply
+from threadbox.control import Disconnected, Reply
 from threadbox.errors import AppError, InvalidRequestError
 from threadbox.identifiers import ThreadId
 
@@ -36,19 +37,26 @@ class Stop(BaseModel):
     thread_id: ThreadId
 
 
-Operation = Ensure | Lend | Stop
+class Disconnect(BaseModel):
+    """The end of the thread's Codex connection, if it has one."""
+
+    operation: Literal["disconnect"]
+    thread_id: ThreadId
+
+
+Operation = Ensure | Lend | Stop | Disconnect
 OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="operation")])
 
 
-def perform(service: SandboxService, event: dict[str, Any]) -> dict[str, Any]:
+def perform(service: SandboxService, codex: CodexService, event: dict[str, Any]) -> dict[str, Any]:
     """Perform the operation that *event* names; an error is an answer too."""
     try:
-        return _perform(service, event).model_dump(mode="json", exclude_none=True)
+        return _perform(service, codex, event).model_dump(mode="json", exclude_none=True)
     except AppError as error:
         return Reply.of_error(error).model_dump(mode="json", exclude_none=True)
 
 
-def _perform(service: SandboxService, event: dict[str, Any]) -> Reply:
+def _perform(service: SandboxService, codex: CodexService, event: dict[str, Any]) -> Reply:
     try:
         operation = OPERATION.validate_python(event)
     except ValidationError as exc:
@@ -56,6 +64,8 @@ def _perform(service: SandboxService, event: dict[str, Any]) -> Reply:
     if isinstance(operation, Stop):
         service.stop(operation.thread_id)
         return Reply(stopped=True)
+    if isinstance(operation, Disconnect):
+        return Reply(disconnected=Disconnected(removed=codex.disconnect(operation.thread_id)))
     if isinstance(operation, Lend):
         access = service.lend(operation.thread_id, scope=operation.scope, generation=operation.generation)
         return Reply(access=access)

@@ -16,6 +16,7 @@ from sandbox_ctl.starts import Starter
 from sandbox_ctl.status import Status
 from threadbox.control import Access, Starting
 from threadbox.errors import ConflictError, SandboxUnavailableError, StaleGenerationError
+from threadbox.grants import GrantStore
 from threadbox.telemetry import logger
 
 ATTEMPTS = 5
@@ -26,6 +27,7 @@ class SandboxService:
     """What the operations and routes of sandbox_ctl do."""
 
     store: SandboxStore
+    grants: GrantStore
     starter: Starter
     signer: CallSigner
     task_definition: str
@@ -91,7 +93,7 @@ class SandboxService:
 
     def status(self, thread_id: str) -> Status:
         """Return what the thread's user is told of its sandbox."""
-        return Status.of(self.store.find(thread_id))
+        return Status.of(self.store.find(thread_id), self.grants.find(thread_id))
 
     def stop(self, thread_id: str) -> Sandbox | None:
         """

@@ -1,8 +1,35 @@
-"""What a thread's user is told of its sandbox."""
+"""What a thread's user is told of its sandbox, and of the Codex connection that lives in it."""
 
 from pydantic import BaseModel
 
 from sandbox_ctl.sandboxes import Sandbox, State
+from threadbox.grants import Grant
+
+
+class CodexStatus(BaseModel):
+    """
+    The connection as its user sees it; ``expires_at`` (epoch seconds) is the access token's end.
+
+    The tokens live in a sandbox: with another one than had them it takes a new sign-in.
+    """
+
+    connected: bool = False
+    account_id: str | None = None
+    expires_at: int | None = None
+    reconnect_required: bool = False
+
+    @classmethod
+    def of(cls, grant: Grant | None, sandbox: Sandbox | None) -> "CodexStatus":
+        """Return what is told of *grant*."""
+        if grant is None:
+            return cls()
+        running = sandbox.generation if sandbox is not None and sandbox.state == State.RUNNING else None
+        return cls(
+            connected=running == grant.generation,
+            account_id=grant.account_id or None,
+            expires_at=grant.expires_at,
+            reconnect_required=running != grant.generation,
+        )
 
 
 class Status(BaseModel):
@@ -15,10 +42,10 @@ class Status(BaseModel):
     started_at: int | None = None
     opencode_version: str | None = None
     reason: str | None = None
+    codex: CodexStatus = CodexStatus()
 
     @classmethod
-    def of(cls, sandbox: Sandbox | None) -> "Status":
+    def of(cls, sandbox: Sandbox | None, grant: Grant | None) -> "Status":
         """Return what is told of *sandbox*; a thread that never had one has one that is stopped."""
-        if sandbox is None:
-            return cls(state=State.STOPPED)
-        return cls.model_validate(sandbox.model_dump(include=set(cls.model_fields)))
+        seen = sandbox.model_dump(include=set(cls.model_fields)) if sandbox else {"state": State.STOPPED}
+        return cls.model_validate({**seen, "codex": CodexStatus.of(grant, sandbox)})

@@ -37,6 +37,14 @@ class Starting(BaseModel):
     generation: int
 
 
+class Disconnected(BaseModel):
+    """Whether there was a grant to take back."""
+
+    model_config = ConfigDict(frozen=True)
+
+    removed: bool
+
+
 class Refusal(BaseModel):
     """An error of the tree, on its way between two functions."""
 
@@ -48,7 +56,7 @@ class Refusal(BaseModel):
 
 
 class Reply(BaseModel):
-    """Exactly one of the four."""
+    """Exactly one of the five."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,6 +64,7 @@ class Reply(BaseModel):
     starting: Starting | None = None
     error: Refusal | None = None
     stopped: bool = False
+    disconnected: Disconnected | None = None
 
     @classmethod
     def of_ensure(cls, answer: Access | Starting) -> "Reply":
@@ -120,6 +129,17 @@ class SandboxControlClient:
             SandboxUnavailableError: it cannot be stopped just now, or sandbox_ctl does not answer.
         """
         self._invoke(operation="stop", thread_id=thread_id)
+
+    def disconnect(self, thread_id: str) -> bool:
+        """
+        Take the thread's grant from its row and its sandbox, if it has one; False when there was none.
+
+        Raises:
+            OpenCodeError: the sandbox runs and does not let go of it; nothing was removed then.
+            SandboxUnavailableError: sandbox_ctl does not answer.
+        """
+        reply = self._invoke(operation="disconnect", thread_id=thread_id)
+        return reply.disconnected is not None and reply.disconnected.removed
 
     def _invoke(self, **operation: Any) -> Reply:
         try:

@@ -18,6 +18,9 @@ from threadbox.errors import (
     OpenCodeError,
     RateLimitedError,
     SandboxUnavailableError,
+    SigninAbandonedError,
+    SigninPendingError,
+    SigninTimedOutError,
     TooLargeError,
     UnauthorizedError,
 )
@@ -33,6 +36,9 @@ HTTP_STATUS: dict[type[AppError], HTTPStatus] = {
     RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     OpenCodeError: HTTPStatus.BAD_GATEWAY,
     SandboxUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    SigninPendingError: HTTPStatus.GATEWAY_TIMEOUT,
+    SigninTimedOutError: HTTPStatus.GATEWAY_TIMEOUT,
+    SigninAbandonedError: HTTPStatus.GONE,
     AppError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 INTERNAL = AppError("Something went wrong on our side. Please try again.")

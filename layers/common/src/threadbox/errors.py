@@ -5,19 +5,30 @@ Everything that can go wrong, in one tree.
   + InvalidRequestError          invalid_request
   + UnauthorizedError            unauthorized
   + ForbiddenError               forbidden
+    - SigninDeniedError          signin_denied
   + NotFoundError                not_found
+    - NoSigninError              no_signin
   + ConflictError                conflict
     - TurnTakenError             turn_taken
     - StaleGenerationError       stale_generation
+    - SigninCancelledError       signin_cancelled
+    - SigninSupersededError      signin_superseded
+    - SigninEndingError          signin_ending
+    - AccountMismatchError       account_mismatch
+    - MethodUnavailableError     method_unavailable
   + TooLargeError                too_large
   + RateLimitedError             rate_limited
   + OpenCodeError                opencode_error
     - SandboxLostError           sandbox_lost
+    - ProviderUnreachableError   provider_unreachable
     - ModelError                 model_failed
       . ModelUnauthorizedError   model_unauthorized
       . ModelRateLimitedError    model_rate_limited
       . ModelUnknownError        model_unknown
   + SandboxUnavailableError      sandbox_unavailable
+  + SigninPendingError           signin_pending
+  + SigninTimedOutError          signin_timed_out
+  + SigninAbandonedError         signin_abandoned
 """
 
 from typing import ClassVar
@@ -52,10 +63,22 @@ class ForbiddenError(AppError):
     code = "forbidden"
 
 
+class SigninDeniedError(ForbiddenError):
+    """The provider did not let the user in: refused, expired or limited, which its answers do not tell apart."""
+
+    code = "signin_denied"
+
+
 class NotFoundError(AppError):
     """There is no such thing."""
 
     code = "not_found"
+
+
+class NoSigninError(NotFoundError):
+    """The thread has no such sign-in."""
+
+    code = "no_signin"
 
 
 class ConflictError(AppError):
@@ -74,6 +97,36 @@ class StaleGenerationError(ConflictError):
     """The sandbox meant by the caller is not the thread's current one."""
 
     code = "stale_generation"
+
+
+class SigninCancelledError(ConflictError):
+    """The sign-in was called off."""
+
+    code = "signin_cancelled"
+
+
+class SigninSupersededError(ConflictError):
+    """Another sign-in took the place of this one."""
+
+    code = "signin_superseded"
+
+
+class SigninEndingError(ConflictError):
+    """The sandbox is still ending an earlier sign-in; ``retry_after`` says when to come again."""
+
+    code = "signin_ending"
+
+
+class AccountMismatchError(ConflictError):
+    """Another account than before was signed in, and the user had not said that it should replace that one."""
+
+    code = "account_mismatch"
+
+
+class MethodUnavailableError(ConflictError):
+    """The sandbox cannot offer this way to sign in."""
+
+    code = "method_unavailable"
 
 
 class TooLargeError(AppError):
@@ -98,6 +151,12 @@ class SandboxLostError(OpenCodeError):
     """The sandbox went away in the middle of an answer."""
 
     code = "sandbox_lost"
+
+
+class ProviderUnreachableError(OpenCodeError):
+    """The identity provider cannot be reached from the sandbox, or refuses to begin a sign-in."""
+
+    code = "provider_unreachable"
 
 
 class ModelError(OpenCodeError):
@@ -128,3 +187,21 @@ class SandboxUnavailableError(AppError):
     """There is no running sandbox, and one could not be started in time."""
 
     code = "sandbox_unavailable"
+
+
+class SigninPendingError(AppError):
+    """The sign-in goes on, but this request has waited as long as it may; asking again joins it."""
+
+    code = "signin_pending"
+
+
+class SigninTimedOutError(AppError):
+    """The sign-in was not completed in time."""
+
+    code = "signin_timed_out"
+
+
+class SigninAbandonedError(AppError):
+    """Nobody watched the sign-in any more, so it was called off."""
+
+    code = "signin_abandoned"

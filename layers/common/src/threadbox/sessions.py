@@ -32,9 +32,9 @@ class SessionVerifier:
 
     secret: JsonSecret
 
-    def verify(self, token: str, *, thread_id: str) -> Session:
+    def verify(self, token: str, *, thread_id: str, even_expired: bool = False) -> Session:
         """
-        Return the session that *token* stands for.
+        Return the session that *token* stands for; with *even_expired*, whoever calls sees to its end.
 
         Raises:
             UnauthorizedError: the token is missing, malformed, expired, too long-lived or signed by another key.
@@ -48,7 +48,7 @@ class SessionVerifier:
                 algorithms=["HS256"],
                 audience=AUDIENCE,
                 leeway=CLOCK_SKEW,
-                options={"require": ["aud", "iat", "exp"]},
+                options={"require": ["aud", "iat", "exp"], "verify_exp": not even_expired},
             )
             session = Session.model_validate({name: claims.get(name) for name in Session.model_fields})
         except (jwt.PyJWTError, ValidationError) as exc:

@@ -146,16 +146,23 @@ class SocketBroadcast:
     store: SocketStore
     connections: ConnectionsClient
 
-    def post(self, thread_id: str, frame: str) -> None:
-        """Post *frame* to every socket of the thread; forget those that are gone, pass over those that are full."""
+    def post(self, thread_id: str, frame: str) -> int:
+        """
+        Post *frame* to every socket of the thread and return how many took it.
+
+        Those that are gone are forgotten, those that are full passed over.
+        """
+        taken = 0
         for socket in self.store.list(thread_id):
             try:
                 delivered = self.connections.post(socket.connection_id, frame)
             except RateLimitedError:
                 logger.warning("socket takes no frames", connection_id=socket.connection_id)
                 continue
+            taken += delivered
             if not delivered:
                 self.store.delete(thread_id, socket.connection_id)
+        return taken
 
 
 def _key(thread_id: str, connection_id: str) -> dict[str, str]:
