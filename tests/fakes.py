@@ -2,15 +2,20 @@
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+
 from chat.turn import Ask, Turn
+from oauth_proxy.sandbox import SigninClient
 from sandbox_ctl.daemon import DaemonStatus
 from sandbox_ctl.launcher import Task
 from sandbox_ctl.models import KnownProviders, ModelAccess
 from sandbox_ctl.sandboxes import Sandbox
-from threadbox.errors import OpenCodeError, SandboxUnavailableError
+from threadbox.control import Access, Starting
+from threadbox.errors import OpenCodeError, SandboxUnavailableError, StaleGenerationError
 from threadbox.secrets import JsonSecret
 
 
@@ -85,6 +90,7 @@ class FakeDaemon:
     ready: bool = True
     stranger: bool = False
     known: KnownProviders = field(default_factory=lambda: KnownProviders(providers=[], default={}))
+    removed: list[str] = field(default_factory=list)
     bound: list[tuple[str, int, ModelAccess]] = field(default_factory=list)
 
     def hello(self, sandbox: Sandbox) -> DaemonStatus:
@@ -105,6 +111,12 @@ class FakeDaemon:
         if self.silent:
             raise OpenCodeError("no answer")
         return self.known
+
+    def remove_provider(self, sandbox: Sandbox, provider: str) -> bool:
+        if self.silent:
+            raise OpenCodeError("no answer")
+        self.removed.append(provider)
+        return True
 
     def _status(self, sandbox: Sandbox, state: Any) -> DaemonStatus:
         return DaemonStatus(
@@ -164,3 +176,80 @@ class FakeAgent:
 
     def answer(self, turn: Turn, ask: Ask, answer: Any) -> None:
         self.answered.append((ask.id, answer))
+
+
+@dataclass
+class FakeControl:
+    """sandbox_ctl as oauth_proxy sees it: a sandbox that runs, or that starts for as long as a test says."""
+
+    generation: int = 1
+    starting: list[Starting] = field(default_factory=list)
+    gone: bool = False
+    suspects: list[int] = field(default_factory=list)
+    disconnected: list[str] = field(default_factory=list)
+
+    def ensure(
+        self, thread_id: str, *, scope: str, waiting_for: int | None = None, suspect: int | None = None
+    ) -> Access | Starting:
+        if suspect is not None:
+            self.suspects.append(suspect)
+        return self.starting.pop(0) if self.starting else self._access()
+
+    def lend(self, thread_id: str, *, scope: str, generation: int) -> Access:
+        if self.gone or generation != self.generation:
+            raise StaleGenerationError("That sandbox is gone.")
+        return self._access()
+
+    def disconnect(self, thread_id: str) -> bool:
+        self.disconnected.append(thread_id)
+        return True
+
+    def _access(self) -> Access:
+        url = "http://sandbox:4096"
+        return Access(url=url, token="use", expires_in=900, generation=self.generation, session_id="ses_1")
+
+
+@dataclass
+class FakeSigninSandbox:
+    """
+    The sign-in routes of sandboxd, for httpx's MockTransport.
+
+    ``status`` is what becomes of the attempt once it is waited for; ``refusal`` answers the next start; ``breaks`` is
+    how many calls are broken off before one is answered.
+    """
+
+    url: str = "https://auth.example/codex/device"
+    instructions: str = "Enter code: ABCD-0001"
+    status: str = "pending"
+    account_id: str | None = "acct-1"
+    refusal: tuple[int, dict[str, Any]] | None = None
+    breaks: int = 0
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path.removeprefix("/sandboxd/signin").strip("/")
+        call = (request.method, path.partition("/")[2] if path else "start")
+        self.calls.append(call)
+        if self.breaks:
+            self.breaks -= 1
+            raise httpx.ReadError("broken", request=request)
+        self.meanwhile()
+        if call == ("POST", "start"):
+            if self.refusal is not None:
+                return httpx.Response(self.refusal[0], json=self.refusal[1])
+            body = json.loads(request.content)
+            return httpx.Response(200, json={**body, "url": self.url, "instructions": self.instructions})
+        progress = {"type": "signin", "status": self.status, "account_id": self.account_id, "expires_at": 2_000_000_000}
+        if request.method == "GET":
+            lines = [{"type": "heartbeat"}, progress]
+            return httpx.Response(200, text="".join(json.dumps(line) + "\n" for line in lines))
+        return httpx.Response(200, json=progress)
+
+    def count(self, *call: str) -> int:
+        """Return how often it was called so: ``"POST", "accept"``."""
+        return self.calls.count((call[0], call[1]))
+
+    def client(self) -> SigninClient:
+        """Return the client whose calls come here."""
+        return SigninClient(http=httpx.Client(transport=httpx.MockTransport(self)))

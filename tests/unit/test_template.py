@@ -1,11 +1,20 @@
 """What the template says must be what the code reads."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from chat.settings import Settings as ChatSettings
+from oauth_proxy.settings import Settings as OauthProxySettings
 from sandbox_ctl.settings import Settings as SandboxCtlSettings
 
-SETTINGS = {"functions/chat/src": ChatSettings, "functions/sandbox_ctl/src": SandboxCtlSettings}
+SETTINGS = {
+    "functions/chat/src": ChatSettings,
+    "functions/oauth_proxy/src": OauthProxySettings,
+    "functions/sandbox_ctl/src": SandboxCtlSettings,
+}
+MACHINE = Path(__file__).parents[2] / "statemachines" / "signin.asl.json"
 READ_BY_LIBRARIES = ("POWERTOOLS_", "AWS_")
 
 
@@ -51,3 +60,60 @@ def test_sandboxes_have_no_task_role_and_no_secrets(template):
     assert "TaskRoleArn" not in definition
     (container,) = definition["ContainerDefinitions"]
     assert {"Environment", "Secrets"}.isdisjoint(container)
+
+
+@pytest.fixture(scope="module")
+def machine():
+    return json.loads(MACHINE.read_text())
+
+
+def test_wait_for_a_sign_in_has_literal_bounds(template, machine):
+    """The whole takes longer than the longest attempt, each step longer than its function; none can hang for ever."""
+    longest = template["Parameters"]["CodexCallbackTimeoutSeconds"]["MaxValue"]
+    step = functions(template)["OauthStepFunction"]["Timeout"]
+    tasks = [state for state in machine["States"].values() if state["Type"] == "Task"]
+
+    assert longest < machine["TimeoutSeconds"] < 2 * longest
+    assert 3 == len(tasks)
+    assert all(step < task["TimeoutSeconds"] < longest for task in tasks)
+
+
+def test_breakdown_of_a_step_ends_the_attempt(machine):
+    """Whatever a step dies of; how an attempt ended is decided by what the steps return."""
+    states = machine["States"]
+    for name in ("Begin", "Wait"):
+        (catch,) = states[name]["Catch"]
+        assert (["States.ALL"], "Fail") == (catch["ErrorEquals"], catch["Next"])
+    assert "Choice" == states[states["Wait"]["Next"]]["Type"]
+
+
+def test_wait_is_named_and_standard(template):
+    """An express machine ends after five minutes, and starts anew under a name it had."""
+    properties = template["Resources"]["SigninMachine"]["Properties"]
+    assert ("STANDARD", {"Sub": "${AWS::StackName}-signin"}) == (properties["Type"], properties["Name"])
+
+
+def test_only_oauth_http_starts_the_wait(template):
+    """Of one machine, and nothing else in Step Functions; the steps' function may not start anything."""
+    allowed = {
+        name: [
+            statement
+            for policy in properties["Policies"]
+            for statement in _statements(policy)
+            if any(action.startswith("states:") for action in _actions(statement))
+        ]
+        for name, properties in functions(template).items()
+    }
+    (statement,) = allowed.pop("OauthHttpFunction")
+    assert ("states:StartExecution", {"Ref": "SigninMachine"}) == (statement["Action"], statement["Resource"])
+    assert not any(allowed.values())
+
+
+def _statements(policy):
+    statements = policy.get("Statement", [])
+    return statements if isinstance(statements, list) else [statements]
+
+
+def _actions(statement):
+    action = statement["Action"]
+    return action if isinstance(action, list) else [action]
