@@ -25,6 +25,7 @@ MODEL_KEYS = "threadbox-local-model-keys"
 DEPLOYED = "/threadbox/local/deployed"
 """The parameter that tells what was deployed last. It lies beside the stack, so both are there or neither."""
 TEMPLATE = CHECKOUT / "template.yaml"
+SOURCES = (TEMPLATE, CHECKOUT / "statemachines", CHECKOUT / "layers", CHECKOUT / "functions")
 SETTLE_SECONDS = 120
 UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "DELETE_COMPLETE"}
 
@@ -42,7 +43,7 @@ class Deployment:
     def made_of(self) -> str:
         """Fingerprint of all that is deployed, taken once: what is edited during ``up`` is for the next one."""
         parameters = sorted(self._parameters().items()), sorted(self._settings.model_keys.items())
-        return fingerprint(TEMPLATE, CHECKOUT / "layers", CHECKOUT / "functions", parameters)
+        return fingerprint(*SOURCES, parameters)
 
     def outputs(self) -> dict[str, str] | None:
         """The outputs of the stack if it is deployed as it is meant to be."""
@@ -112,12 +113,14 @@ class Deployment:
         times = {
             "SandboxIdleSeconds": settings.sandbox_idle_seconds,
             "CodexCallbackTimeoutSeconds": settings.codex_callback_timeout_seconds,
+            "CodexAbandonSeconds": settings.codex_abandon_seconds,
         }
         return {name: str(value) for name, value in times.items() if value is not None} | {
             "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
             "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
             "AllowedOrigins": f"http://127.0.0.1:{self._ports['web']},http://localhost:{self._ports['web']}",
             "EcsEndpointUrl": f"http://127.0.0.1:{self._ports['ecs']}",
+            "WebAppUrl": f"http://127.0.0.1:{self._ports['web']}/",
             "ConnectionsUrl": f"{self._url}/_aws/execute-api/threadbox-ws/live",
             "ModelBaseUrl": settings.model_base_url or f"http://127.0.0.1:{self._ports['model']}/v1",
             "ModelName": settings.model_name or "demo",
