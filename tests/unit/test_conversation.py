@@ -149,9 +149,10 @@ def test_question_that_lambda_refuses_ends_with_an_error(world):
         ("[]", "invalid_request"),
         ("[" * 100_000, "invalid_request"),
         ({"type": "cf_agent_chat_request_cancel"}, "invalid_request"),
+        ({"type": "cf_agent_chat_request_cancel", "id": "\ud800"}, "invalid_request"),
         ({"type": "cf_agent_stream_resume_request", "probeId": 7}, "invalid_request"),
     ],
-    ids=["not JSON", "not an object", "too deep", "no id", "wrong type"],
+    ids=["not JSON", "not an object", "too deep", "no id", "not text", "wrong type"],
 )
 def test_bad_frame_is_answered(world, frame, code):
     """What cannot be read gets an answer that says so, and changes nothing."""

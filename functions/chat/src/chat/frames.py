@@ -120,9 +120,10 @@ def parse(text: str) -> ClientFrame | None:
     try:
         return _CLIENT_FRAME.validate_python(frame)
     except ValidationError as exc:
-        raise InvalidRequestError(
-            "The frame does not fit its type.", request_id=str(frame.get("id", ""))[:128]
-        ) from exc
+        # What cannot be written into a frame names no request that anybody waits for.
+        given = str(frame.get("id", ""))[:128]
+        request_id = given if given.isprintable() else ""
+        raise InvalidRequestError("The frame does not fit its type.", request_id=request_id) from exc
 
 
 def response(request_id: str, chunk: Chunk, *, replay: bool = False) -> str:
