@@ -1,10 +1,14 @@
-"""The agent at work on the deployed stack: tools, permissions, questions, models that fail."""
+"""The agent at work on the deployed stack: tools, permissions, questions, models that fail, input that is bad."""
 
 import json
 
 import pytest
 
-from tests.waiting import eventually
+from local.demo.talk import title
+from tests.e2e.victims import kill, sandboxd_of
+
+FLOOD = 300
+QUESTIONS = 20
 
 
 def tool_chunks(answer):
@@ -26,20 +30,35 @@ def test_reasoning_is_streamed_and_kept(shared):
     assert "reasoning" in [part["type"] for part in last_parts(shared)]
 
 
+def test_thread_gets_its_title_from_its_first_message(shared):
+    """OpenCode asks the model for it beside the first answer, and whoever looks at a later one hears it too."""
+    with shared.tab() as tab:
+        request = tab.ask("slow 60: why the sky is blue")
+        told = tab.until("data-thread")
+        tab.stop(request)
+        assert "aborted" == tab.answer(request).outcome
+
+    assert title(shared.texts()[0]) == told["data"]["title"]
+
+
 def test_command_is_run_with_its_output_and_exit_code(shared):
     """The user sees the command, what it prints while it runs, its output and how it ended; usage is counted."""
+    command = "echo out; sleep 1; echo err >&2; exit 3"
     with shared.tab() as tab:
-        answer = tab.answer(tab.ask("run: echo out; echo err >&2; exit 3"))
+        answer = tab.answer(tab.ask(f"run: {command}"))
 
     assert "completed" == answer.outcome
     call = next(chunk for chunk in tool_chunks(answer) if chunk["type"] == "tool-input-available")
-    result = [chunk for chunk in tool_chunks(answer) if chunk["type"] == "tool-output-available"][-1]
-    assert ("bash", "echo out; echo err >&2; exit 3") == (call["toolName"], call["input"]["command"])
-    assert 3 == result["output"]["exit_code"]
-    assert {"out", "err"} <= set(result["output"]["output"].split())
+    first, *_, last = [chunk for chunk in tool_chunks(answer) if chunk["type"] == "tool-output-available"]
+    assert ("bash", command) == (call["toolName"], call["input"]["command"])
+    assert (True, "out") == (first["preliminary"], first["output"]["output"].strip())
+    assert "preliminary" not in last
+    assert 3 == last["output"]["exit_code"]
+    assert {"out", "err"} <= set(last["output"]["output"].split())
     message = shared.messages()[-1]
     assert "output-available" == next(p for p in message["parts"] if p["type"] == "tool-bash")["state"]
     assert message["metadata"]["usage"]["totalTokens"] > 0
+    assert "stop" == message["metadata"]["finishReason"]
     assert "default/demo" == message["metadata"]["model"]
 
 
@@ -52,6 +71,18 @@ def test_several_steps_in_one_answer(shared):
     assert ["write", "bash"] == names
     assert answer.kinds().count("start-step") >= 3
     assert answer.kinds().count("start-step") == answer.kinds().count("finish-step")
+
+
+def test_tool_that_fails_says_why(shared):
+    """A tool's error is shown and stored as one, and the agent goes on."""
+    with shared.tab() as tab:
+        answer = tab.answer(tab.ask("read missing.txt"))
+
+    (failed,) = [chunk for chunk in answer.chunks if chunk["type"] == "tool-output-error"]
+    stored = next(part for part in last_parts(shared) if part["type"] == "tool-read")
+    assert "completed" == answer.outcome
+    assert "not found" in failed["errorText"]
+    assert ("output-error", failed["errorText"]) == (stored["state"], stored["errorText"])
 
 
 @pytest.mark.parametrize(("approved", "end"), [(True, "tool-output-available"), (False, "tool-output-denied")])
@@ -90,16 +121,33 @@ def test_question_is_asked_and_answered(shared):
 
 
 @pytest.mark.parametrize(
-    ("text", "code"),
-    [("fail 401", "model_unauthorized"), ("talk nonsense", "model_failed")],
+    ("text", "code", "said"),
+    [
+        ("fail 401", "model_unauthorized", "(401)"),
+        ("fail 429", "model_rate_limited", "(429)"),
+        ("fail 500", "model_failed", "(500)"),
+        ("talk nonsense", "model_failed", "no answer"),
+        ("talk nonsense as html", "model_failed", "no answer"),
+    ],
 )
-def test_model_that_fails_is_told_in_words(shared, text, code):
+def test_model_that_fails_is_told_in_words(shared, text, code, said):
     """Each failure has a code and a sentence, and the conversation goes on."""
     with shared.tab() as tab:
         answer = tab.answer(tab.ask(text))
         assert ("error", code) == (answer.outcome, answer.last["code"])
+        assert said in answer.last["body"]
         assert answer.last["body"].endswith(".")
         assert "fine" == tab.answer(tab.ask("say fine")).text
+
+
+def test_what_a_second_try_repeats_is_seen_once(shared):
+    """When the model breaks off and OpenCode asks again, the text goes on where it was; the user hears of the try."""
+    with shared.tab() as tab:
+        answer = tab.answer(tab.ask("cut the stream once"))
+
+    assert ("completed", "Some words, then the rest of them, and that was all.") == (answer.outcome, answer.text)
+    assert answer.text == shared.texts()[-1]
+    assert "data-retry" in answer.kinds()
 
 
 def test_unknown_model_is_told(shared):
@@ -110,24 +158,88 @@ def test_unknown_model_is_told(shared):
         assert "fine" == tab.answer(tab.ask("say fine", model="default/demo")).text
 
 
-def test_new_sandbox_says_that_context_is_gone(thread):
-    """A conversation that goes on in a new sandbox is told that the agent does not remember."""
+def test_new_sandbox_says_that_context_is_gone(thread, stack):
+    """A sandbox that died between two turns is replaced by the next message, which says what that costs."""
     with thread.tab() as tab:
         tab.answer(tab.ask("say one"))
-        thread.http.delete(f"/api/sandbox/{thread.name}").raise_for_status()
-        eventually(lambda: thread.sandbox()["state"] == "stopped", seconds=60)
+        kill([sandboxd_of(stack, thread.name)])
         answer = tab.answer(tab.ask("say two"))
 
     lost = [chunk for chunk in answer.chunks if chunk["type"] == "data-sandbox" and chunk["data"].get("context_lost")]
-    assert ("two", 1) == (answer.text, len(lost))
+    assert ("completed", "two", 1) == (answer.outcome, answer.text, len(lost))
+    assert ["say one", "one", "say two", "two"] == thread.texts()
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        ("{", "invalid_request"),
+        ('{"type": "cf_agent_tool_approval", "toolCallId": "nobody-asked", "approved": true}', "conflict"),
+        ('{"type": "cf_agent_chat_request_cancel", "id": "\\ud800"}', "invalid_request"),
+    ],
+)
+def test_frame_that_cannot_be_read_is_answered_in_words(shared, frame, code):
+    """It has a code, and the socket goes on."""
+    with shared.tab() as tab:
+        tab.send(frame)
+        problem = tab.until_frame("error")
+    assert (code, True) == (problem["code"], problem["message"].endswith("."))
+
+
+def test_message_that_is_too_long_is_refused(shared):
+    """200 KB are over the limit; the request ends with a code and a sentence, and nothing of it is stored."""
+    before = len(shared.messages())
+    with shared.tab() as tab:
+        answer = tab.answer(tab.ask("x" * 200_000))
+
+    assert ("error", "too_large") == (answer.outcome, answer.last["code"])
+    assert "24 KB" in answer.last["body"]
+    assert before == len(shared.messages())
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/agents/chat/a%2Fb/get-messages", (404, "not_found")),
+        ("/agents/chat/a/b/get-messages", (404, "not_found")),
+        ("/api/sandbox/a%2Fb", (404, "not_found")),
+        (f"/agents/chat/{'x' * 129}/get-messages", (422, "invalid_request")),
+        ("/agents/chat/another/get-messages", (403, "forbidden")),
+    ],
+)
+def test_address_that_is_no_thread_of_ones_own_is_refused(shared, path, expected):
+    """A thread id with a slash, one too long and somebody else's: each has its status and code."""
+    answer = shared.http.get(path)
+    assert expected == (answer.status_code, answer.json()["code"])
 
 
 def test_three_hundred_frames_in_a_second(shared):
-    """A flood is answered, hangs nothing and loses nothing: the last question is answered, all the others end."""
+    """A flood of questions, rubbish and unknown frames: each question ends, the last is answered, all are kept."""
+    rubbish = 0
     with shared.tab() as tab:
-        for n in range(300):
-            tab.send({"type": "nothing we know", "n": n})
-        assert "fine" == tab.answer(tab.ask("say fine")).text
+        requests = []
+        for n in range(FLOOD):
+            if n % (FLOOD // QUESTIONS) == 0:
+                requests.append(tab.ask(f"say {n} of the flood"))
+            elif n % 3:
+                tab.send({"type": "nothing we know", "n": n})
+            else:
+                tab.send("{")
+                rubbish += 1
+        ends, problems = {}, 0
+        for frame in tab.frames():
+            problems += frame["type"] == "error"
+            if frame.get("done"):
+                ends[frame["id"]] = frame.get("outcome")
+            if len(ends) == len(requests) and problems == rubbish:
+                break
+
+    assert set(requests) == ends.keys()
+    assert {"aborted", "completed"} >= set(ends.values())
+    assert "completed" == ends[requests[-1]]
+    texts = shared.texts()
+    assert f"{FLOOD - FLOOD // QUESTIONS} of the flood" == texts[-1]
+    assert QUESTIONS == len([text for text in texts if text.startswith("say ") and text.endswith(" of the flood")])
 
 
 def test_deleted_thread_is_gone(thread):

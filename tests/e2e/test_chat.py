@@ -1,7 +1,5 @@
 """The conversation on the deployed stack: real functions, a real sandbox, the real OpenCode."""
 
-import json
-
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -170,13 +168,3 @@ def test_sandbox_can_be_started_looked_at_and_stopped(thread):
 
     eventually(lambda: thread.sandbox()["state"] == "stopped", seconds=60)
     assert 1 == thread.sandbox()["generation"]
-
-
-def test_bad_frames_are_answered_and_harmless(thread):
-    """What cannot be read is answered in words, and the conversation goes on."""
-    with thread.tab() as tab:
-        tab.send("{")
-        assert "invalid_request" == tab.until_frame("error")["code"]
-        tab.send(json.dumps({"type": "something else"}))
-        assert "error" == tab.answer(tab.ask("x" * 30_000)).outcome
-        assert "fine" == tab.answer(tab.ask("say fine")).text
