@@ -114,6 +114,7 @@ class Deployment:
             "SandboxIdleSeconds": settings.sandbox_idle_seconds,
             "CodexCallbackTimeoutSeconds": settings.codex_callback_timeout_seconds,
             "CodexAbandonSeconds": settings.codex_abandon_seconds,
+            "HopSeconds": settings.codex_hop_seconds,
         }
         return {name: str(value) for name, value in times.items() if value is not None} | {
             "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",

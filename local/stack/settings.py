@@ -27,10 +27,12 @@ class Settings(BaseSettings):
     sandbox_idle_seconds: int | None = Field(default=None, gt=0)
     real_codex: bool = False
     """Sign in with the real identity provider: the local one is left out."""
-    codex_callback_timeout_seconds: int | None = Field(default=None, gt=0)
+    codex_callback_timeout_seconds: int | None = Field(default=None, gt=0, le=900)
     """How long a sign-in may wait for its approval."""
-    codex_abandon_seconds: int | None = Field(default=None, gt=0)
+    codex_abandon_seconds: int | None = Field(default=None, gt=0, le=900)
     """How long it waits with nobody watching."""
+    codex_hop_seconds: int | None = Field(default=None, gt=0, le=25)
+    """How long one HTTP request waits for it."""
     codex_interval_seconds: int = Field(default=1, ge=1, le=60)
     """How often the local identity provider lets OpenCode poll, which adds three seconds of its own."""
     codex_access_seconds: int = Field(default=3600, gt=0)

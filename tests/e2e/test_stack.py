@@ -125,6 +125,7 @@ def test_a_changed_setting_takes_effect(state):
     and the functions and the page know.
     """
     settings = {"MODEL_BASE_URL": "http://127.0.0.1:9/v1", "MODEL_API_KEY": "canary", "REAL_CODEX": "1"}
+    settings |= {"CODEX_CALLBACK_TIMEOUT_SECONDS": "61", "CODEX_ABANDON_SECONDS": "31", "CODEX_HOP_SECONDS": "2"}
     done = run_stack("up", state=state, settings=settings)
 
     assert done.returncode == 0, done.stderr
@@ -136,5 +137,10 @@ def test_a_changed_setting_takes_effect(state):
     variables = functions.get_function_configuration(FunctionName="threadbox-sandbox-ctl")["Environment"]["Variables"]
     assert variables["MODEL_BASE_URL"] == "http://127.0.0.1:9/v1"
     assert "canary" not in json.dumps(variables)
+    for name in ("threadbox-oauth-http", "threadbox-oauth-step"):
+        times = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        told = {"CODEX_CALLBACK_TIMEOUT_SECONDS": "61", "CODEX_ABANDON_SECONDS": "31", "HOP_SECONDS": "2"}
+        assert told.items() <= times.items()
+        assert times["WEB_APP_URL"].startswith(file.web_url)
     secret = client("secretsmanager", file.aws_url).get_secret_value(SecretId=variables["MODEL_KEYS_SECRET_ARN"])
     assert json.loads(secret["SecretString"]) == {"default": "canary"}
