@@ -69,7 +69,7 @@ def test_stop_tells_the_server(opened: Page, fake_stack: FakeStack) -> None:
     send(opened, "hang")
     expect(opened.get_by_label("Answer")).to_have_text("This is")
 
-    opened.get_by_role("button", name="Stop").click()
+    opened.get_by_role("button", name="Stop", exact=True).click()
 
     expect(opened.get_by_role("button", name="Send")).to_be_visible()
     request = next(frame["id"] for frame in fake_stack.chat.received if "init" in frame)
@@ -97,12 +97,12 @@ def test_silence_is_not_waited_out(opened: Page) -> None:
     send(opened, "hang")
     expect(opened.get_by_label("Answer")).to_have_text("This is")
     opened.clock.fast_forward(60_000)
-    expect(opened.get_by_role("button", name="Stop")).to_be_visible()
+    expect(opened.get_by_role("button", name="Stop", exact=True)).to_be_visible()
 
     opened.clock.fast_forward(15_000)
 
     expect(opened.get_by_role("alert")).to_contain_text("Nothing has come for a while")
-    expect(opened.get_by_role("button", name="Stop")).to_have_count(0)
+    expect(opened.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
     opened.get_by_role("button", name="Check again").click()
     expect(opened.get_by_label("Answer")).to_have_text(WHOLE)
     expect(opened.get_by_role("alert")).to_have_count(0)

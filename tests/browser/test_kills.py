@@ -38,7 +38,7 @@ def test_page_does_not_wait_for_what_was_killed(page: Page, state: Path, victim:
 
     os.kill(stack.pids[victim], signal.SIGKILL)
 
-    expect(page.get_by_role("button", name="Stop")).to_be_hidden(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden(timeout=PATIENCE_MS)
     told = page.get_by_role("alert").or_(answer.filter(has_text=re.compile("Slowly: and steady")))
     expect(told).to_be_visible()
 

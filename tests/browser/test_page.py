@@ -24,7 +24,7 @@ def test_a_message_is_answered_while_one_watches(page: Page, stack: StackFile) -
 
     answer = page.get_by_label("Answer")
     expect(page.get_by_label("You")).to_have_text("stream 150 words")
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
     expect(answer).to_contain_text("word1 ", timeout=ANSWER_MS)
     assert "word150" not in answer.inner_text()
     expect(answer).to_have_text(re.compile(r"^word1 .* word150\s*$"), timeout=ANSWER_MS)
@@ -35,7 +35,7 @@ def test_a_message_is_answered_while_one_watches(page: Page, stack: StackFile) -
 
     expect(page.get_by_label("You")).to_have_text("stream 150 words")
     expect(answer).to_have_text(re.compile(r"^word1 .* word150\s*$"))
-    expect(page.get_by_role("navigation").get_by_role("button", name="stream 150 words")).to_be_visible()
+    expect(page.get_by_role("navigation").get_by_role("button", name="Stream 150 words", exact=True)).to_be_visible()
 
 
 @pytest.mark.timeout(120)
@@ -67,7 +67,7 @@ def test_an_answer_can_be_stopped(page: Page, stack: StackFile) -> None:
     answer = page.get_by_label("Answer")
     expect(answer).to_have_text("Slowly:", timeout=ANSWER_MS)
 
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_label("Message").fill("say it is over")
     page.keyboard.press("Enter")
 

@@ -26,8 +26,14 @@ ADDRESSES = Addresses(
 class Browser:
     """Calls the application in-process and keeps its cookies."""
 
-    def __init__(self, dist: Path, signing_key: Any = lambda: KEY) -> None:
-        app = create_app(addresses=ADDRESSES, signing_key=signing_key, dist=dist, clock=lambda: NOW + 0.7)
+    def __init__(self, dist: Path, signing_key: Any = lambda: KEY, *, demo_model: bool = False) -> None:
+        app = create_app(
+            addresses=ADDRESSES,
+            signing_key=signing_key,
+            dist=dist,
+            demo_model=demo_model,
+            clock=lambda: NOW + 0.7,
+        )
         self._transport = httpx.ASGITransport(app)
         self.cookies = httpx.Cookies()
 
@@ -152,16 +158,14 @@ def test_without_the_secret_there_is_no_token(dist: Path) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
 
 
-def test_the_page_learns_the_addresses(browser: Browser) -> None:
+@pytest.mark.parametrize("demo_model", [True, False])
+def test_the_page_learns_the_addresses(dist: Path, demo_model: bool) -> None:
     """
-    The built page holds no address; it asks.
+    The built page holds no address and does not know what answers; it asks.
     """
-    answer = browser.get("/config.json")
-    assert answer.json() == {
-        "http_url": ADDRESSES.http_url,
-        "ws_url": ADDRESSES.ws_url,
-        "idp_url": ADDRESSES.idp_url,
-    }
+    answer = Browser(dist, demo_model=demo_model).get("/config.json")
+    urls = {"http_url": ADDRESSES.http_url, "ws_url": ADDRESSES.ws_url, "idp_url": ADDRESSES.idp_url}
+    assert answer.json() == urls | {"demo_model": demo_model}
     assert answer.headers["cache-control"] == "no-store"
 
 

@@ -1,48 +1,49 @@
 import { useCallback, useEffect, useState } from "react";
+import { ThreadView } from "./chat/ThreadView";
 import { type Config, loadConfig } from "./config";
-import { Notice } from "./Notice";
-import { ThreadList } from "./ThreadList";
-import { ThreadView } from "./ThreadView";
-import { useThreads } from "./threads";
+import { DemoNote } from "./DemoNote";
+import { ThreadList } from "./threads/ThreadList";
+import { useThreads } from "./threads/threads";
+import { Icon } from "./ui/Icon";
+import { Notice } from "./ui/Notice";
 
 /** The page: the threads on one side, the open one beside it. */
 export function App() {
-  const { threads, current, open, create, entitle } = useThreads();
+  const threads = useThreads();
   const [menu, setMenu] = useState(false);
   const { config, problem, retry } = useConfig();
+  const { id, title } = threads.current;
 
-  const choose = (action: () => void) => {
-    action();
-    setMenu(false);
-  };
+  useEffect(() => {
+    document.title = title === "" ? "Threadbox" : `${title} · Threadbox`;
+  }, [title]);
+
   return (
     <div className="page" data-menu={menu ? "open" : "closed"}>
-      <header>
-        <button type="button" className="menu" aria-expanded={menu} onClick={() => setMenu(!menu)}>
-          Threads
-        </button>
-        <h1>Threadbox</h1>
-      </header>
-      <ThreadList
-        threads={threads}
-        current={current}
-        onOpen={(id) => choose(() => open(id))}
-        onCreate={() => choose(create)}
-      />
+      <div className="side">
+        <div className="brand">
+          <Icon name="box" />
+          Threadbox
+          <button
+            type="button"
+            className="icon menu"
+            aria-label="Threads"
+            aria-expanded={menu}
+            onClick={() => setMenu(!menu)}
+          >
+            <Icon name={menu ? "cross" : "menu"} />
+          </button>
+        </div>
+        <ThreadList config={config} threads={threads} onChosen={() => setMenu(false)} />
+        {config?.demoModel && <DemoNote />}
+      </div>
       <main>
         {problem !== null && (
           <Notice tone="problem" action={{ label: "Try again", run: retry }}>
             {problem}
           </Notice>
         )}
-        {config !== null && (
-          <ThreadView
-            key={current}
-            config={config}
-            thread={current}
-            onFirstMessage={(text) => entitle(current, text)}
-          />
-        )}
+        {config !== null && <ThreadView key={id} config={config} thread={threads.current} threads={threads} />}
       </main>
     </div>
   );

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { fetchJson } from "./http";
 
 /** Where the parts of the backend are. */
@@ -6,7 +7,11 @@ export interface Config {
   httpUrl: string;
   /** The WebSocket's address in the three pieces that the agents client takes. */
   socket: { protocol: "ws" | "wss"; host: string; basePath: string };
+  /** Whether the local stack's demo model answers, and no real one. */
+  demoModel: boolean;
 }
+
+const Answer = z.object({ http_url: z.string(), ws_url: z.string(), demo_model: z.boolean().default(false) });
 
 /** Takes an address such as `wss://ID.execute-api.REGION.amazonaws.com/live` apart. */
 function splitSocketUrl(wsUrl: string): Config["socket"] {
@@ -16,6 +21,10 @@ function splitSocketUrl(wsUrl: string): Config["socket"] {
 
 /** Asks the page's own backend for the addresses. */
 export async function loadConfig(): Promise<Config> {
-  const { http_url, ws_url } = (await fetchJson("/config.json")) as { http_url: string; ws_url: string };
-  return { httpUrl: http_url.replace(/\/+$/, ""), socket: splitSocketUrl(ws_url) };
+  const answer = Answer.parse(await fetchJson("/config.json"));
+  return {
+    httpUrl: answer.http_url.replace(/\/+$/, ""),
+    socket: splitSocketUrl(answer.ws_url),
+    demoModel: answer.demo_model,
+  };
 }

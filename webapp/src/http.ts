@@ -1,6 +1,14 @@
 /** A request that failed, in words for the person in front of the page. */
 export class RequestError extends Error {
   override name = "RequestError";
+
+  constructor(
+    message: string,
+    /** The backend's code for it, or null when none came. */
+    readonly code: string | null = null,
+  ) {
+    super(message);
+  }
 }
 
 const TIMEOUT_MS = 15_000;
@@ -13,22 +21,30 @@ const BY_STATUS: Record<number, string> = {
 };
 
 /**
- * Fetches JSON, waiting at most 15 s.
+ * Fetches JSON, waiting at most *timeoutMs*.
  *
  * @throws RequestError when the server cannot be reached, refuses, or answers something else.
  */
-export async function fetchJson(url: string, init: RequestInit = {}): Promise<unknown> {
+export async function fetchJson(url: string, init: RequestInit = {}, timeoutMs = TIMEOUT_MS): Promise<unknown> {
   let response: Response;
   try {
-    response = await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    response = await fetch(url, { ...init, signal: AbortSignal.timeout(timeoutMs) });
   } catch {
     throw new RequestError("The server cannot be reached.");
   }
-  if (!response.ok)
-    throw new RequestError(BY_STATUS[response.status] ?? "The server has a problem. Try again in a moment.");
+  if (!response.ok) throw await refusal(response);
   try {
     return await response.json();
   } catch {
     throw new RequestError("The server gave an answer that makes no sense.");
   }
+}
+
+/** The backend's own sentence where there is one for people; `{"ok": false, "code", "message"}` is its shape. */
+async function refusal(response: Response): Promise<RequestError> {
+  const known = BY_STATUS[response.status];
+  const body = (await response.json().catch(() => null)) as { code?: unknown; message?: unknown } | null;
+  const code = typeof body?.code === "string" ? body.code : null;
+  const said = code !== null && typeof body?.message === "string" ? body.message : null;
+  return new RequestError(known ?? said ?? "The server has a problem. Try again in a moment.", code);
 }

@@ -1,20 +1,24 @@
-import { type FormEvent, type KeyboardEvent, useEffect, useRef, useState } from "react";
+import { type FormEvent, type KeyboardEvent, type ReactNode, type RefObject, useEffect, useState } from "react";
+import { Icon } from "../ui/Icon";
 
 interface ComposerProps {
+  field: RefObject<HTMLTextAreaElement | null>;
+  draft: string;
+  onDraft: (text: string) => void;
   /** Whether a message can be sent now. */
   ready: boolean;
   onSend: (text: string) => void;
   /** Given while an answer can be stopped. */
   onStop: (() => void) | null;
+  /** What is chosen along with a message. */
+  children: ReactNode;
 }
 
 /** The backend takes messages up to 24 KB; the frame around the text needs a little of it. */
 const MAX_BYTES = 23_000;
 
-/** Where a message is written. Enter sends, Shift+Enter breaks the line. */
-export function Composer({ ready, onSend, onStop }: ComposerProps) {
-  const [draft, setDraft] = useState("");
-  const field = useRef<HTMLTextAreaElement>(null);
+/** Where a message is written. Enter sends, Shift+Enter breaks the line, Escape stops an answer. */
+export function Composer({ field, draft, onDraft, ready, onSend, onStop, children }: ComposerProps) {
   const excess = new TextEncoder().encode(draft).length - MAX_BYTES;
   const complete = onStop === null && draft.trim() !== "" && excess <= 0;
   // What is sent before there is a connection goes out as soon as there is one.
@@ -23,14 +27,14 @@ export function Composer({ ready, onSend, onStop }: ComposerProps) {
   useEffect(() => {
     // On a phone the keyboard would cover the conversation before anybody has read it.
     if (window.matchMedia("(pointer: fine)").matches) field.current?.focus();
-  }, []);
+  }, [field]);
 
   const send = () => {
     if (!complete) return;
     setHeld(!ready);
     if (!ready) return;
     onSend(draft.trim());
-    setDraft("");
+    onDraft("");
   };
   useEffect(() => {
     if (held && ready) send();
@@ -44,6 +48,7 @@ export function Composer({ ready, onSend, onStop }: ComposerProps) {
     send();
   };
   const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key === "Escape" && onStop !== null) return stop();
     if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
     event.preventDefault();
     send();
@@ -61,19 +66,24 @@ export function Composer({ ready, onSend, onStop }: ComposerProps) {
           aria-label="Message"
           onChange={(event) => {
             setHeld(false);
-            setDraft(event.target.value);
+            onDraft(event.target.value);
           }}
           onKeyDown={onKeyDown}
         />
-        {onStop === null ? (
-          <button type="submit" className="primary" disabled={!complete || held}>
-            {held ? "Sending…" : "Send"}
-          </button>
-        ) : (
-          <button type="button" className="stop" onClick={stop}>
-            Stop
-          </button>
-        )}
+        <div className="tools">
+          {children}
+          {onStop === null ? (
+            <button type="submit" className="primary" disabled={!complete || held}>
+              <Icon name="up" />
+              {held ? "Sending…" : "Send"}
+            </button>
+          ) : (
+            <button type="button" className="stop" onClick={stop}>
+              <Icon name="stop" />
+              Stop
+            </button>
+          )}
+        </div>
       </div>
     </form>
   );

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "react";
+import { Notice } from "../ui/Notice";
 import type { Connection } from "./connection";
-import { Notice } from "./Notice";
+import type { Failure } from "./frames";
 import type { Stalled } from "./watchdog";
 
 interface NoticesProps {
@@ -8,8 +9,8 @@ interface NoticesProps {
   stalled: Stalled | null;
   /** Why the thread could not be opened anew. */
   problem: string | null;
-  /** Why the last answer failed. */
-  error: string | null;
+  /** Why the last answer failed, or what was refused. */
+  failure: Failure | null;
   unanswered: boolean;
   onRetry: () => unknown;
   onReopen: () => unknown;
@@ -24,7 +25,7 @@ const STALLED: Record<Stalled, string> = {
 };
 
 /** At most one notice: the one that matters most. */
-export function Notices({ connection, stalled, problem, error, unanswered, onRetry, onReopen }: NoticesProps) {
+export function Notices({ connection, stalled, problem, failure, unanswered, onRetry, onReopen }: NoticesProps) {
   const lost = useDelayed(connection.lostAt !== null, GRACE_MS);
   if (stalled !== null)
     return (
@@ -42,10 +43,10 @@ export function Notices({ connection, stalled, problem, error, unanswered, onRet
     return (
       <Notice tone="calm">{connection.met ? "The connection is lost. Trying to get it back…" : "Connecting…"}</Notice>
     );
-  if (error !== null)
+  if (failure !== null)
     return (
-      <Notice tone="problem" action={{ label: "Try again", run: onRetry }}>
-        {error}
+      <Notice tone="problem" code={failure.code} action={{ label: "Try again", run: onRetry }}>
+        {failure.sentence}
       </Notice>
     );
   if (unanswered)

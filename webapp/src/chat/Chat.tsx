@@ -1,13 +1,14 @@
 import { useAgentChat } from "@cloudflare/ai-chat/react";
 import { useAgent } from "agents/react";
-import { useEffect, useRef, useState } from "react";
-import type { Config } from "./config";
+import { useContext, useEffect, useRef } from "react";
+import type { Config } from "../config";
+import { type Answering, AnsweringContext } from "../parts/answering";
 import type { Connection } from "./connection";
 import { type Controls, useControls } from "./controls";
 import { MessageList } from "./MessageList";
 import type { ChatMessage } from "./messages";
 import { Notices } from "./Notices";
-import { isSandbox, type Sandbox, SandboxStatus } from "./SandboxStatus";
+import { SignalsContext } from "./signals";
 import type { Stalled } from "./watchdog";
 
 interface ChatProps {
@@ -15,12 +16,15 @@ interface ChatProps {
   thread: string;
   token: string;
   history: ChatMessage[];
+  /** The model to ask, `provider/id`; empty for the backend's choice. */
+  model: string;
   connection: Connection;
   stalled: Stalled | null;
   /** Whether an answer is waited for. */
   waiting: boolean;
   onControls: (controls: Controls | null) => void;
   onFirstMessage: (text: string) => void;
+  onSuggestion: (text: string) => void;
   /** Why the thread could not be opened anew, if it could not. */
   problem: string | null;
   /** Begins anew with what the server holds. */
@@ -29,9 +33,9 @@ interface ChatProps {
 
 /** The conversation of a thread, live. */
 export function Chat(props: ChatProps) {
-  const { config, thread, token, history, connection, stalled, waiting, problem } = props;
-  const { onControls, onFirstMessage, onReopen } = props;
-  const [sandbox, setSandbox] = useState<Sandbox | null>(null);
+  const { config, thread, token, history, model, connection, stalled, waiting, problem } = props;
+  const { onControls, onFirstMessage, onSuggestion, onReopen } = props;
+  const signals = useContext(SignalsContext);
 
   const agent = useAgent({ agent: "chat", name: thread, ...config.socket, query: { thread, token } });
   const chat = useAgentChat<unknown, ChatMessage>({
@@ -40,53 +44,67 @@ export function Chat(props: ChatProps) {
     getInitialMessages: null,
     // The server keeps the conversation: it needs the last message only, and a frame has a limit of 32 KB.
     syncMessagesToServer: false,
-    prepareSendMessagesRequest: ({ messages, ...rest }) => ({ body: { ...rest, messages: messages.slice(-1) } }),
-    onData: (part) => {
-      if (part.type === "data-sandbox" && isSandbox(part.data)) setSandbox(part.data);
-    },
+    prepareSendMessagesRequest: ({ messages, ...rest }) => ({
+      body: { ...rest, messages: messages.slice(-1), ...(model === "" ? {} : { model }) },
+    }),
+    // An approval or an answer goes into the turn that waits for it; no further one follows.
+    autoContinueAfterToolResult: false,
+    onData: (part) => signals.emit(part.type, part.data),
   });
 
-  const busy = chat.status === "submitted" || chat.isStreaming;
+  const { watch, settle, turn, brokenOff } = connection;
+  const busy = chat.status === "submitted" || chat.isStreaming || turn === "running";
   // The chat client ends an answer with an error when its connection ends. It is none yet: the server goes on.
-  const { watch, mend, turn, brokenOff } = connection;
   const isBusy = useRef(busy);
   isBusy.current = busy;
   useEffect(() => watch(agent, () => isBusy.current), [agent, watch]);
   useEffect(() => {
     if (!brokenOff || turn !== "none") return;
     // It ended while the connection was away, and the server's copy is the whole one.
-    mend();
+    settle();
     onReopen();
-  }, [brokenOff, turn, mend, onReopen]);
+  }, [brokenOff, turn, settle, onReopen]);
 
   const send = async (text: string) => {
-    if (history.length === 0) onFirstMessage(text);
+    if (history.length === 0 && chat.messages.length === 0) onFirstMessage(text);
     if (busy) await chat.stop();
-    mend();
+    settle();
     chat.clearError();
     await chat.sendMessage({ text });
   };
   const stop = () => {
-    mend();
+    settle();
     void chat.stop();
   };
+  const retry = () => {
+    settle();
+    void chat.regenerate();
+  };
   useControls({ busy, send: (text) => void send(text), stop }, onControls);
+
+  const answering: Answering = {
+    open: busy,
+    approve: (id, approved) => void chat.addToolApprovalResponse({ id, approved }),
+    answer: (toolCallId, toolName, answers) => chat.addToolOutput({ toolCallId, toolName, output: { answers } }),
+  };
+  const failure = connection.failure ?? (chat.error ? { sentence: chat.error.message, code: null } : null);
   const unanswered = turn === "none" && !busy && !brokenOff && chat.messages.at(-1)?.role === "user";
 
   return (
     <section className="chat" data-status={chat.status}>
-      <MessageList messages={chat.messages} busy={waiting} />
+      <AnsweringContext value={answering}>
+        <MessageList messages={chat.messages} busy={waiting} demo={config.demoModel} onSuggestion={onSuggestion} />
+      </AnsweringContext>
       <div className="status">
         <Notices
           connection={connection}
           stalled={stalled}
           problem={problem}
-          error={brokenOff ? null : (chat.error?.message ?? null)}
+          failure={brokenOff || stalled !== null ? null : failure}
           unanswered={unanswered}
-          onRetry={() => chat.regenerate()}
+          onRetry={retry}
           onReopen={onReopen}
         />
-        {sandbox !== null && <SandboxStatus sandbox={sandbox} />}
       </div>
     </section>
   );

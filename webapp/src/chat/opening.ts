@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
-import type { Config } from "./config";
+import type { Config } from "../config";
+import { forgetSession, getSession, isFresh, type Session } from "../session";
 import { type ChatMessage, loadHistory } from "./messages";
-import { forgetSession, getSession, isFresh, type Session } from "./session";
 
 /** What a chat needs to begin. */
 export interface Opening {
@@ -27,7 +27,7 @@ export function useOpening(config: Config, thread: string) {
     underWay.current = true;
     try {
       const session = await getSession(thread);
-      const history = await loadHistory(config, thread, session);
+      const history = await loadHistory(config, thread);
       setProblem(null);
       setOpening((last) => ({ number: (last?.number ?? 0) + 1, session, history }));
     } catch (error) {

@@ -1,0 +1,91 @@
+import { useCallback, useEffect, useState } from "react";
+import { z } from "zod";
+import { callApi } from "../api";
+import { useSignal } from "../chat/signals";
+import type { Config } from "../config";
+
+/** A sandbox as the backend tells of it; times are epoch seconds. */
+const Status = z.object({
+  state: z.string(),
+  detail: z.string().nullish(),
+  requested_at: z.number().nullish(),
+  started_at: z.number().nullish(),
+  opencode_version: z.string().nullish(),
+  reason: z.string().nullish(),
+});
+export type Status = z.infer<typeof Status>;
+
+/** The same, told along with an answer. */
+const Told = z.object({ state: z.string(), detail: z.string().nullish(), context_lost: z.boolean().default(false) });
+
+const CHANGING = ["starting", "stopping"];
+const LOOK_EVERY_MS = 2_000;
+/** While nothing is expected to happen: only whether it has gone to sleep. */
+const GLANCE_EVERY_MS = 60_000;
+
+export interface SandboxView {
+  status: Status | null;
+  /** Whether the agent has lost what it remembered of the conversation, with the sandbox it was in. */
+  contextLost: boolean;
+  problem: string | null;
+  /** Whether a start or stop has just been asked for. */
+  asking: boolean;
+  start: () => void;
+  stop: () => void;
+  refresh: () => void;
+}
+
+/** The thread's sandbox: what is told along with answers, and what a look at it says. */
+export function useSandbox(config: Config, thread: string): SandboxView {
+  const [status, setStatus] = useState<Status | null>(null);
+  const [contextLost, setContextLost] = useState(false);
+  const [problem, setProblem] = useState<string | null>(null);
+  const [asking, setAsking] = useState(false);
+
+  const call = useCallback(
+    async (method: "GET" | "POST" | "DELETE") => {
+      try {
+        setStatus(Status.parse(await callApi(config, thread, `/api/sandbox/${thread}`, { method, timeoutMs: 40_000 })));
+        setProblem(null);
+      } catch (error) {
+        // A look that fails says nothing about the sandbox; the next one may succeed.
+        if (method !== "GET") setProblem(error instanceof Error ? error.message : String(error));
+      }
+    },
+    [config, thread],
+  );
+  const refresh = useCallback(() => void call("GET"), [call]);
+  const ask = async (method: "POST" | "DELETE") => {
+    setAsking(true);
+    await call(method);
+    setAsking(false);
+  };
+
+  const state = status?.state;
+  useSignal("data-sandbox", Told, (told) => {
+    if (told.context_lost) setContextLost(true);
+    setStatus((known) => ({ ...known, state: told.state, detail: told.detail }));
+    if (told.state !== state) refresh();
+  });
+  useEffect(refresh, [refresh]);
+  useEffect(() => {
+    const pause = CHANGING.includes(state ?? "") ? LOOK_EVERY_MS : GLANCE_EVERY_MS;
+    const timer = setInterval(() => document.hidden || refresh(), pause);
+    const shown = () => document.hidden || refresh();
+    document.addEventListener("visibilitychange", shown);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", shown);
+    };
+  }, [state, refresh]);
+
+  return {
+    status,
+    contextLost,
+    problem,
+    asking,
+    start: () => void ask("POST"),
+    stop: () => void ask("DELETE"),
+    refresh,
+  };
+}
