@@ -3,7 +3,7 @@ The page and the small backend that every web app of this kind has: it knows its
 session tokens for that user.
 
 * ``GET /``             the built page (``webapp/dist``)
-* ``GET /config.json``  ``{"http_url", "ws_url", "idp_url"}``, the last one null where sign-in is with the real provider
+* ``GET /config.json``  ``{"http_url", "ws_url", "idp_url", "demo_model"}``; no idp_url: sign-in is with the real provider
 * ``POST /session``     ``{"thread"}`` -> ``{"token", "expires_at"}``, the latter in epoch seconds
 """
 
@@ -98,7 +98,12 @@ class SecurityHeaders:
 
 
 def create_app(
-    *, addresses: Addresses, signing_key: SigningKey, dist: Path, clock: Callable[[], float] = time.time
+    *,
+    addresses: Addresses,
+    signing_key: SigningKey,
+    dist: Path,
+    demo_model: bool = False,
+    clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """
     The page's server.
@@ -107,13 +112,14 @@ def create_app(
         addresses: what the page is told, and may connect to.
         signing_key: asked for every token; expected to cache.
         dist: the built page.
+        demo_model: whether no real model answers.
         clock: epoch seconds.
 
     """
 
     async def config(_: Request) -> Response:
         told = {"http_url": addresses.http_url, "ws_url": addresses.ws_url, "idp_url": addresses.idp_url}
-        return JSONResponse(told)
+        return JSONResponse({**told, "demo_model": demo_model})
 
     async def session(request: Request) -> Response:
         if not is_same_site(request, addresses.web_url):
@@ -181,6 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="local.web", description="the page and its backend")
     parser.add_argument("--state", type=Path, required=True, help="the stack.json of a deployed stack")
     parser.add_argument("--port", type=int, help="instead of the one in stack.json")
+    parser.add_argument("--demo-model", action="store_true", help="no real model answers, and the page says so")
     options = parser.parse_args()
     stack = StackFile.model_validate_json(options.state.read_text())
     client = boto3.client(
@@ -193,7 +200,7 @@ def main() -> None:
     )
     secret = JsonSecret(client=client, arn=stack.outputs["SessionSecretArn"], max_age=SECRET_SECONDS)
     addresses = Addresses(http_url=stack.http_url, ws_url=stack.ws_url, web_url=stack.web_url, idp_url=stack.idp_url)
-    app = create_app(addresses=addresses, signing_key=secret.current, dist=DIST)
+    app = create_app(addresses=addresses, signing_key=secret.current, dist=DIST, demo_model=options.demo_model)
     uvicorn.run(app, host="127.0.0.1", port=options.port or stack.ports["web"], log_level="warning")
 
 

@@ -43,3 +43,8 @@ class Settings(BaseSettings):
         """The API keys that are set, by provider."""
         keys = {"default": self.model_api_key, "anthropic": self.anthropic_api_key, "openai-api": self.openai_api_key}
         return {provider: key.get_secret_value() for provider, key in keys.items() if key is not None}
+
+    @property
+    def demo_answers(self) -> bool:
+        """Whether no real model has been configured."""
+        return self.model_base_url is None and not {"anthropic", "openai-api"} & self.model_keys.keys()

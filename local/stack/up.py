@@ -49,7 +49,7 @@ def up(layout: Layout, settings: Settings, say: Callable[[str], None]) -> None:
         steps.add("sandbox: OpenCode", lambda: install["opencode"].do(layout))
         packages = steps.add("page: packages", lambda: install["page-packages"].do(layout))
         page = steps.add("page: build", lambda: install["page"].do(layout), after=[packages])
-        steps.add("page", lambda: _start_web(layout, ports, processes, stack.result()), after=[page, stack])
+        steps.add("page", lambda: _start_web(layout, settings, ports, processes, stack.result()), after=[page, stack])
 
     file = stack.result()
     file.pids = {name: running.pid for name, running in processes.running().items()}
@@ -125,8 +125,8 @@ def _start_idp(layout: Layout, settings: Settings, ports: Ports, processes: Proc
         processes.start(part)
 
 
-def _start_web(layout: Layout, ports: Ports, processes: Processes, file: StackFile) -> None:
-    processes.start(parts.web(layout, ports, stack=file.model_dump_json()))
+def _start_web(layout: Layout, settings: Settings, ports: Ports, processes: Processes, file: StackFile) -> None:
+    processes.start(parts.web(layout, ports, stack=file.model_dump_json(), demo_model=settings.demo_answers))
 
 
 def _wait_for_functions(layout: Layout, file: StackFile) -> None:

@@ -159,7 +159,7 @@ def test_without_the_secret_there_is_no_token(dist: Path) -> None:
 
 
 @pytest.mark.parametrize("demo_model", [True, False])
-def test_the_page_learns_the_addresses(dist: Path, demo_model: bool) -> None:
+def test_the_page_learns_the_addresses(dist: Path, *, demo_model: bool) -> None:
     """
     The built page holds no address and does not know what answers; it asks.
     """
