@@ -62,8 +62,8 @@ class ConnectProxy:
         self._server.close()
         for connection in self._connections:
             connection.cancel()
+        # Not for the server to be closed: TLS would wait for the other side's goodbye.
         await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._server.wait_closed()
 
     @property
     def url(self) -> str:
