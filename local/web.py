@@ -3,7 +3,7 @@ The page and the small backend that every web app of this kind has: it knows its
 session tokens for that user.
 
 * ``GET /``             the built page (``webapp/dist``)
-* ``GET /config.json``  ``{"http_url", "ws_url", "idp_url", "demo_model"}``; no idp_url: sign-in is with the real provider
+* ``GET /config.json``  ``{"http_url", "ws_url", "idp_url", "demo_model"}``; null: the real provider
 * ``POST /session``     ``{"thread"}`` -> ``{"token", "expires_at"}``, the latter in epoch seconds
 """
 

@@ -75,8 +75,10 @@ def idp(layout: Layout, ports: Ports, settings: Settings) -> Part:
 
 def web(layout: Layout, ports: Ports, *, stack: str, demo_model: bool) -> Part:
     """The page and its backend; *stack* is what stack.json tells it, *demo_model* whether no real one answers."""
-    command = (sys.executable, "-m", "local.web", "--state", str(layout.stack_file))
-    command += ("--demo-model",) if demo_model else ()
+    command = (
+        *(sys.executable, "-m", "local.web", "--state", str(layout.stack_file)),
+        *(("--demo-model",) if demo_model else ()),
+    )
     return _part("web", ports, command, layout.clean_environment(), "/", made_of=fingerprint(program("web"), stack))
 
 

@@ -38,7 +38,7 @@ export function ThreadItem({ thread, current, onOpen, onRename, onDelete }: Thre
       >
         {title}
       </button>
-      <span className="actions">
+      <span className="manage">
         <button type="button" className="icon" aria-label={`Rename ${title}`} onClick={() => setRenaming(true)}>
           <Icon name="pencil" />
         </button>
