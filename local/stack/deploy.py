@@ -111,7 +111,6 @@ class Deployment:
     def _parameters(self) -> dict[str, str]:
         settings = self._settings
         times = {
-            "SandboxIdleSeconds": settings.sandbox_idle_seconds,
             "CodexCallbackTimeoutSeconds": settings.codex_callback_timeout_seconds,
             "CodexAbandonSeconds": settings.codex_abandon_seconds,
             "HopSeconds": settings.codex_hop_seconds,

@@ -24,7 +24,6 @@ class Settings(BaseSettings):
     openai_api_url: str | None = None
     """Another address for OpenAI's API, ending in /v1."""
     model_name: str | None = None
-    sandbox_idle_seconds: int | None = Field(default=None, gt=0)
     real_codex: bool = False
     """Sign in with the real identity provider: the local one is left out."""
     codex_callback_timeout_seconds: int | None = Field(default=None, gt=0, le=900)
