@@ -11,7 +11,9 @@ PROJECTS := . images/opencode local/ministack local/sam
 # What the layer is made of, and what sandboxd promises, as derived from the sources.
 EXPORT = $(UV) export --quiet --frozen --package threadbox --package chat --package oauth-proxy --package sandbox-ctl \
 	--no-dev --no-emit-workspace --no-header
-OPENAPI = $(UV) run --quiet --locked --project images/opencode python -m sandboxd.openapi
+SANDBOXD_API = $(UV) run --quiet --locked --project images/opencode python -m sandboxd.openapi
+API = $(PY) -m local.contract.openapi
+ERRORS = $(PY) -m local.contract.errors
 
 .PHONY: help tools up down status logs token test bench check fix lock openapi deploy
 
@@ -56,15 +58,19 @@ check: tools ## ruff, mypy, template, locks, OpenAPI, page
 	@.venv/bin/cfn-lint template.yaml
 	@for project in $(PROJECTS); do $(UV) lock --quiet --check --project $$project; done
 	@diff <($(EXPORT)) layers/common/requirements.txt
-	@diff <($(OPENAPI)) images/opencode/openapi.json
+	@diff <($(SANDBOXD_API)) images/opencode/openapi.json
+	@diff <($(API)) docs/openapi.json
+	@diff <($(ERRORS)) docs/errors.md
 	@npm --prefix webapp run --silent check
 
 fix: tools ## repair what can be repaired
 	@$(PY) -m ruff check --quiet --fix . ; $(PY) -m ruff format --quiet .
 	@npm --prefix webapp run --silent fix
 
-openapi: tools ## write the OpenAPI files anew
-	@$(OPENAPI) > images/opencode/openapi.json
+openapi: tools ## write the OpenAPI files and the table of errors anew
+	@$(SANDBOXD_API) > images/opencode/openapi.json
+	@$(API) > docs/openapi.json
+	@$(ERRORS) > docs/errors.md
 
 deploy: tools ## deploy to AWS: make deploy ENV=dev
 	@$(PY) -m local.stack install sam

@@ -7,7 +7,7 @@ import pytest
 from tests.asgi import AsgiClient
 from threadbox import errors
 from threadbox.control import Refusal, Reply
-from threadbox.edge import create_http_app, http_status
+from threadbox.edge import BearerToken, create_http_app, http_status
 from threadbox.errors import AppError, RateLimitedError, StaleGenerationError
 from threadbox.identifiers import ThreadId
 
@@ -34,6 +34,10 @@ def client():
     @app.post("/echo")
     def echo(body: dict[str, int]) -> dict[str, int]:
         return body
+
+    @app.get("/token")
+    def show_token(token: BearerToken) -> str:
+        return token
 
     return AsgiClient(app)
 
@@ -103,3 +107,18 @@ def test_error_passes_between_functions_as_what_it_was():
         reply.raised()
     with pytest.raises(AppError):
         Reply(error=Refusal(code="unheard of", message="x")).raised()
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, ""),
+        ({"authorization": ""}, ""),
+        ({"authorization": "Bearer x"}, "x"),
+        ({"authorization": "bearer x"}, "x"),
+        ({"authorization": "Basic x"}, ""),
+    ],
+)
+def test_bearer_token_is_taken_out_of_the_header(client, headers, expected):
+    """Only the Bearer scheme counts; without it there is no token, which is for the caller to refuse."""
+    assert expected == client.request("GET", "/token", headers=headers).json()

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.fakes import FakeSecrets, secret
 from threadbox.errors import ForbiddenError, UnauthorizedError
 from threadbox.secrets import JsonSecret
-from threadbox.sessions import SessionVerifier, bearer
+from threadbox.sessions import SessionVerifier
 
 CURRENT = {"kid": "k2", "key": "c" * 64}
 PREVIOUS = {"kid": "k1", "key": "p" * 64}
@@ -115,14 +115,6 @@ def test_secret_is_read_again_after_its_age(clock):
     clock.time += 301
 
     assert kept.current() == PREVIOUS
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"), [(None, ""), ("", ""), ("Bearer x", "x"), ("bearer x", "x"), ("Basic x", "")]
-)
-def test_bearer_takes_the_token_out_of_the_header(header, expected):
-    """Only the Bearer scheme counts."""
-    assert expected == bearer(header)
 
 
 def test_expired_token_is_told_apart_only_where_that_is_asked(verifier):

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
 from oauth_proxy.attempts import AttemptService
 from oauth_proxy.authorize import AuthorizeService
@@ -26,10 +26,10 @@ from oauth_proxy.openai import PROVIDER
 from oauth_proxy.preferences import Preferences
 from threadbox import __version__
 from threadbox.control import Starting
-from threadbox.edge import create_http_app
+from threadbox.edge import BearerToken, create_http_app
 from threadbox.errors import NotFoundError, SandboxUnavailableError, SigninPendingError, UnauthorizedError
 from threadbox.identifiers import ThreadId
-from threadbox.sessions import Session, SessionVerifier, bearer
+from threadbox.sessions import Session, SessionVerifier
 from threadbox.threads import ThreadStore
 
 PREFIX = f"/api/sandbox/{{thread}}/opencode/provider/{PROVIDER}"
@@ -44,22 +44,20 @@ class Admission:
     sessions: SessionVerifier
     threads: ThreadStore
 
-    def owner(self, thread: ThreadId, authorization: Annotated[str | None, Header()] = None) -> Session:
+    def owner(self, thread: ThreadId, token: BearerToken) -> Session:
         """Return the session of the thread's owner."""
-        session = self.sessions.verify(bearer(authorization), thread_id=thread)
+        session = self.sessions.verify(token, thread_id=thread)
         self.threads.claim(thread, user_id=session.user_id)
         return session
 
-    def waiter(
-        self, thread: ThreadId, query: CallbackQuery, authorization: Annotated[str | None, Header()] = None
-    ) -> Session:
+    def waiter(self, thread: ThreadId, query: CallbackQuery, token: BearerToken) -> Session:
         """As :meth:`owner`; on a hop also the session of a token that expired, which is good for its attempt only."""
         try:
-            return self.owner(thread, authorization)
+            return self.owner(thread, token)
         except UnauthorizedError:
             if not query.hop:
                 raise
-        return self.sessions.verify(bearer(authorization), thread_id=thread, even_expired=True)
+        return self.sessions.verify(token, thread_id=thread, even_expired=True)
 
 
 def create_app(

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Response
+from fastapi import Depends, FastAPI, Response
 
 from sandbox_ctl.models import Offer
 from sandbox_ctl.offers import OfferService
@@ -11,9 +11,9 @@ from sandbox_ctl.service import SandboxService
 from sandbox_ctl.status import Status
 from threadbox import __version__
 from threadbox.control import Access
-from threadbox.edge import create_http_app
+from threadbox.edge import BearerToken, create_http_app
 from threadbox.identifiers import ThreadId
-from threadbox.sessions import SessionVerifier, bearer
+from threadbox.sessions import SessionVerifier
 from threadbox.threads import ThreadStore
 
 
@@ -23,8 +23,8 @@ def create_app(
     """Return the application; importable with an empty environment."""
     app = create_http_app(title="Threadbox sandbox_ctl", version=__version__)
 
-    def owned(thread: ThreadId, authorization: Annotated[str | None, Header()] = None) -> str:
-        session = sessions.verify(bearer(authorization), thread_id=thread)
+    def owned(thread: ThreadId, token: BearerToken) -> str:
+        session = sessions.verify(token, thread_id=thread)
         threads.claim(thread, user_id=session.user_id)
         return thread
 
@@ -34,7 +34,7 @@ def create_app(
     def get_status(thread: thread_of_owner) -> Status:
         return service.status(thread)
 
-    @app.post("/api/sandbox/{thread}")
+    @app.post("/api/sandbox/{thread}", responses={HTTPStatus.ACCEPTED.value: {"model": Status}})
     def ensure(thread: thread_of_owner, response: Response) -> Status:
         if not isinstance(service.ensure(thread, scope="turn"), Access):
             response.status_code = HTTPStatus.ACCEPTED

@@ -2,10 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Annotated, Literal
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -49,23 +52,39 @@ def http_status(error: AppError) -> HTTPStatus:
     return next(HTTP_STATUS[cls] for cls in type(error).__mro__ if cls in HTTP_STATUS)
 
 
-def error_body(error: AppError, *, thread_id: str | None, request_id: str) -> dict[str, object]:
-    """Return the one shape every error answer has."""
-    return {
-        "ok": False,
-        "code": error.code,
-        "message": str(error),
-        "thread_id": thread_id,
-        "request_id": request_id,
-        "details": error.details,
-    }
+class ErrorBody(BaseModel):
+    """The one shape every error answer has."""
+
+    ok: Literal[False] = False
+    code: str = Field(description="one of those in docs/errors.md")
+    message: str = Field(description="a sentence for a person")
+    thread_id: str | None
+    request_id: str
+    details: dict[str, str | int]
+
+
+_BEARER = HTTPBearer(auto_error=False, scheme_name="session", description="a session token")
+
+
+def _bearer_token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> str:
+    return credentials.credentials if credentials else ""
+
+
+BearerToken = Annotated[str, Depends(_bearer_token)]
+"""The token of a request's ``Authorization: Bearer`` header, or "" when there is none."""
 
 
 def error_response(error: AppError, request: Request) -> JSONResponse:
     """Return *error* as the answer to *request*."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
-    body = error_body(error, thread_id=request.path_params.get("thread"), request_id=request_id(request))
-    return JSONResponse(body, status_code=http_status(error), headers=headers)
+    body = ErrorBody(
+        code=error.code,
+        message=str(error),
+        thread_id=request.path_params.get("thread"),
+        request_id=request_id(request),
+        details=error.details,
+    )
+    return JSONResponse(body.model_dump(), status_code=http_status(error), headers=headers)
 
 
 def request_id(request: Request) -> str:
@@ -75,7 +94,14 @@ def request_id(request: Request) -> str:
 
 def create_http_app(*, title: str, version: str, max_body: int = 4 * 1024 * 1024) -> FastAPI:
     """Return a FastAPI app whose every failure has the one error shape. API Gateway answers CORS in front of it."""
-    app = FastAPI(title=title, version=version, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=title,
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+    )
 
     @app.exception_handler(AppError)
     async def app_error(request: Request, error: AppError) -> Response:

@@ -35,7 +35,7 @@ from typing import ClassVar
 
 
 class AppError(Exception):
-    """The request failed in a way its caller may be told about."""
+    """The request failed; as no more than that, by a fault of ours, of whose cause nothing is told."""
 
     code: ClassVar[str] = "internal"
 

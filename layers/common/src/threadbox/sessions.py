@@ -64,9 +64,3 @@ class SessionVerifier:
             if value is not None and value["kid"] == kid:
                 return value["key"]
         raise jwt.InvalidKeyError("unknown kid")
-
-
-def bearer(authorization: str | None) -> str:
-    """Return the token of an ``Authorization: Bearer`` header, or "" when there is none."""
-    scheme, _, token = (authorization or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""

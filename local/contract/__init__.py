@@ -1,0 +1,1 @@
+"""Writes down what others rely on, as it follows from the functions' code."""
