@@ -75,6 +75,9 @@ class ControlPlane:
     def turn(self, **changes: object) -> str:
         return self.sign(self.claims("turn", **changes))
 
+    def signin(self, **changes: object) -> str:
+        return self.sign(self.claims("signin", **changes))
+
 
 class ScriptedModel:
     """
@@ -225,14 +228,13 @@ class Sandboxd:
                 return status
         raise AssertionError(status)
 
-    def prompt(self, text: str, *, model: str = "default/demo") -> None:
-        provider, _, name = model.partition("/")
+    def prompt(self, text: str, *, model: str | None = "default/demo") -> None:
         session = self.call("GET", "/sandboxd/status").json()["session_id"]
-        answer = self.turn_call(
-            "POST",
-            f"/session/{session}/prompt_async",
-            {"model": {"providerID": provider, "modelID": name}, "parts": [{"type": "text", "text": text}]},
-        )
+        body: dict[str, Any] = {"parts": [{"type": "text", "text": text}]}
+        if model:
+            provider, _, name = model.partition("/")
+            body["model"] = {"providerID": provider, "modelID": name}
+        answer = self.turn_call("POST", f"/session/{session}/prompt_async", body)
         assert answer.status_code == 204, answer.text
 
     @contextlib.contextmanager
@@ -294,9 +296,18 @@ _addresses = itertools.count(random.randrange(1 << 16))
 
 @contextlib.contextmanager
 def running(
-    plane: ControlPlane, directory: Path, *, wrapper: Sequence[str] = (), **settings: object
+    plane: ControlPlane,
+    directory: Path,
+    *,
+    wrapper: Sequence[str] = (),
+    outward: Mapping[str, str] | None = None,
+    **settings: object,
 ) -> Iterator[Sandboxd]:
-    """sandboxd as a child process; ended (and its directory's log kept) on the way out."""
+    """
+    sandboxd as a child process; ended (and its directory's log kept) on the way out.
+
+    *outward*: what an operator adds to its environment to lead it to a proxy.
+    """
     for name in ("workspace", "home"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     number = next(_addresses)
@@ -314,6 +325,7 @@ def running(
             "SANDBOXD_OPENCODE": str(NODE_MODULES),
             "SANDBOXD_BOOT_SECONDS": "90",  # a busy machine is not what is tested
             "ECS_CONTAINER_METADATA_URI_V4": uri,
+            **(outward or {}),
             **{f"SANDBOXD_{name.upper()}": str(value) for name, value in settings.items()},
         }
         process = subprocess.Popen(

@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+LOOPBACK = ("127.0.0.1", "localhost")
+_OUTWARD = ("HTTPS_PROXY", "NODE_EXTRA_CA_CERTS")
 _PLUGIN = {"@opencode-ai/plugin": "*"}
 
 
@@ -50,18 +52,30 @@ class AgentHome:
         if self.second_user:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
+    @property
+    def data(self) -> Path:
+        """Where the agent's programs keep their data."""
+        return self.home / ".local" / "share"
+
     def environment(self, own: dict[str, str]) -> dict[str, str]:
-        """The environment of everything that runs as the agent: of sandboxd's *own* only what is harmless."""
+        """
+        The environment of everything that runs as the agent: of sandboxd's *own* only what is harmless.
+
+        An operator's way out (a proxy, its authority) is the agent's too; what is inside is never asked for out there.
+        """
+        direct = [*filter(None, own.get("NO_PROXY", "").split(",")), *LOOPBACK]
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             **{name: own[name] for name in ("PATH", "LANG", "TZ") if name in own},
+            **{name: own[name] for name in _OUTWARD if name in own},
+            "NO_PROXY": ",".join(dict.fromkeys(direct)),
             "HOME": str(self.home),
             "USER": "agent",
             "LOGNAME": "agent",
             "SHELL": "/bin/bash",
             "XDG_CONFIG_HOME": str(self.home / ".config"),
-            "XDG_DATA_HOME": str(self.home / ".local" / "share"),
+            "XDG_DATA_HOME": str(self.data),
             "XDG_STATE_HOME": str(self.home / ".local" / "state"),
             "XDG_CACHE_HOME": str(self.home / ".cache"),
         }

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import httpx
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPBearer
@@ -19,10 +19,14 @@ from sandboxd.errors import (
     SandboxdError,
 )
 from sandboxd.gate import CallGate
+from sandboxd.lines import Lines
+from sandboxd.prompts import Prompt
 from sandboxd.relay import relay
 from sandboxd.sandbox import Sandbox
+from sandboxd.signin_routes import signin_routes
 from sandboxd.tokens import Claims, TokenVerifier
 
+SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -37,10 +41,6 @@ class ErrorBody(BaseModel):
 
     code: str
     message: str
-
-
-class _EventStream(StreamingResponse):
-    media_type = "application/x-ndjson"
 
 
 def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) -> FastAPI:
@@ -61,6 +61,13 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
     app.add_exception_handler(HTTPException, _answer_no_route)
     app.add_exception_handler(Exception, _answer_internal)
     app.include_router(_own_routes(sandbox))
+    app.include_router(signin_routes(sandbox))
+
+    @app.post("/session/{session_id}/prompt_async", status_code=204)
+    async def prompt(session_id: SessionId, body: Prompt, request: Request) -> Response:
+        """OpenCode's own route, held while OpenCode is restarted; names the model where the caller does not."""
+        answer = await sandbox.prompts.pass_on(session_id, body, query=request.scope["query_string"])
+        return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
 
     @app.api_route("/{path:path}", methods=ALL_METHODS, include_in_schema=False)
     async def pass_on(path: str, request: Request) -> Response:
@@ -105,12 +112,12 @@ def _own_routes(sandbox: Sandbox) -> APIRouter:
         sandbox.end(ExitCode.OK)
         return sandbox.status()
 
-    @router.get("/events", response_class=_EventStream)
+    @router.get("/events", response_class=Lines)
     async def events(
         after: Annotated[int | None, Query(ge=0, lt=2**63)] = None, generation: int | None = None
     ) -> StreamingResponse:
         """OpenCode's events after number ``after`` (omitted: from now on) as lines of JSON, without end."""
-        return _EventStream(sandbox.events(after=after, generation=generation))
+        return Lines(sandbox.events(after=after, generation=generation))
 
     return router
 

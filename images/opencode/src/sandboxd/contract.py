@@ -1,9 +1,11 @@
 """What sandboxd is told and what it tells: the words it shares with the control plane."""
 
 from enum import IntEnum, StrEnum
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr, StringConstraints, model_validator
 
+from sandboxd.codex import Method
 from sandboxd.providers import BaseUrls, Keys, Model
 
 
@@ -56,3 +58,67 @@ class Status(BaseModel):
     opencode_version: str | None
     protected: bool = Field(description="the agent runs as another user than sandboxd")
     log: LogRange
+
+
+BROWSER_SECONDS = 290
+"""OpenCode itself waits 300 s for the browser."""
+AttemptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class SigninStatus(StrEnum):
+    """How far an attempt to sign in is."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    ACCEPTED = "accepted"
+    DENIED = "denied"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+
+
+class Signin(BaseModel):
+    """An attempt to begin."""
+
+    attempt_id: AttemptId
+    method: Method = Field(description="0: the browser comes back to an address; 1: a code is entered")
+    seconds: float = Field(gt=0, le=900, description="the attempt's deadline, from now; method 0: 290 at most")
+
+    @model_validator(mode="after")
+    def _ends_before_opencode_gives_up(self) -> Self:
+        if self.method is Method.BROWSER and self.seconds > BROWSER_SECONDS:
+            raise ValueError("too long for this method")
+        return self
+
+
+class SigninBegun(BaseModel):
+    """What the user needs to approve the attempt."""
+
+    attempt_id: str
+    status: SigninStatus
+    url: str
+    instructions: str
+    method: Literal["auto"] = "auto"
+
+
+class SigninState(BaseModel):
+    """How an attempt is; account and expiry (epoch seconds) of what was approved, while it counts."""
+
+    type: Literal["signin"] = "signin"
+    attempt_id: str
+    status: SigninStatus
+    account_id: str | None
+    expires_at: int | None
+
+
+class Redirect(BaseModel):
+    """What the browser came back with."""
+
+    code: SecretStr = Field(min_length=1, max_length=4096)
+    state: SecretStr = Field(min_length=1, max_length=1024)
+
+
+class Disconnected(BaseModel):
+    """Whether there was anything to remove."""
+
+    removed: bool

@@ -9,6 +9,12 @@ Everything a caller may be told about, in one tree.
   + StaleGenerationError       stale_generation
   + TooLargeError              too_large
   + InvalidRequestError        invalid_request
+  + NoSigninError              no_signin
+  + ConflictError              conflict
+  + SigninEndingError          signin_ending
+  + MethodUnavailableError     method_unavailable
+  + ProviderUnreachableError   provider_unreachable
+    - ProviderSilentError
   + OpenCodeError              opencode_error
   + NotReadyError              not_ready
 """
@@ -27,7 +33,7 @@ class SandboxdError(Exception):
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.message)
 
-    def body(self) -> dict[str, str]:
+    def body(self) -> dict[str, str | int]:
         """The JSON body of the answer."""
         return {"code": self.code, "message": str(self)}
 
@@ -86,6 +92,55 @@ class InvalidRequestError(SandboxdError):
     code = "invalid_request"
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     message = "the request is malformed"
+
+
+class NoSigninError(SandboxdError):
+    """The attempt is not the current one."""
+
+    code = "no_signin"
+    status = HTTPStatus.NOT_FOUND
+    message = "there is no such attempt to sign in"
+
+
+class ConflictError(SandboxdError):
+    """The attempt is not in a state for this."""
+
+    code = "conflict"
+    status = HTTPStatus.CONFLICT
+    message = "the attempt is in another state"
+
+
+class SigninEndingError(SandboxdError):
+    """What an earlier attempt left inside OpenCode is still being ended; that waits for the end of a turn."""
+
+    code = "signin_ending"
+    status = HTTPStatus.CONFLICT
+    message = "an earlier sign-in is still being ended"
+    retry_after: ClassVar[int] = 3
+
+    def body(self) -> dict[str, str | int]:
+        """The JSON body of the answer, with the seconds after which it is worth another try."""
+        return {**super().body(), "retry_after": self.retry_after}
+
+
+class MethodUnavailableError(SandboxdError):
+    """Where sandboxes share a network they would share OpenCode's listener for the browser's way back, too."""
+
+    code = "method_unavailable"
+    status = HTTPStatus.CONFLICT
+    message = "signing in by the browser needs a sandbox with a network of its own"
+
+
+class ProviderUnreachableError(SandboxdError):
+    """The provider cannot be reached, or refuses to begin a sign-in."""
+
+    code = "provider_unreachable"
+    status = HTTPStatus.BAD_GATEWAY
+    message = "the provider cannot be reached, or refuses"
+
+
+class ProviderSilentError(ProviderUnreachableError):
+    """The provider does not answer in time; OpenCode may still be asking."""
 
 
 class OpenCodeError(SandboxdError):

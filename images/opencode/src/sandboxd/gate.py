@@ -27,7 +27,12 @@ USE_ROUTES: Mapping[str, re.Pattern[str]] = {
         f"|POST /permission/{_ID}/reply"
         f"|POST /question/{_ID}/(reply|reject)"
     ),
-    "signin": re.compile("GET /sandboxd/(status|health)"),
+    "signin": re.compile(
+        "GET /sandboxd/(status|health)"
+        "|POST /sandboxd/signin"
+        f"|(GET|DELETE) /sandboxd/signin/{_ID}"
+        f"|POST /sandboxd/signin/{_ID}/(callback|accept|redirect)"
+    ),
 }
 """What a use token opens, matched whole against ``METHOD path``."""
 

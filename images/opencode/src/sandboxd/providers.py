@@ -11,6 +11,8 @@ from typing import Literal
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr
 
+from sandboxd.codex import PROVIDER
+
 ProviderId = Literal["default", "anthropic", "openai-api"]
 Keys = dict[ProviderId, SecretStr]
 BaseUrls = dict[Literal["anthropic", "openai-api"], AnyHttpUrl]
@@ -101,7 +103,7 @@ def compose_providers(model: Model | None, *, proxied: Mapping[str, str]) -> dic
         if provider in packages:
             entry |= {"npm": packages[provider], "name": names[provider], "models": models[provider]}
         providers[provider] = entry
-    composed: dict[str, object] = {"enabled_providers": list(providers), "provider": providers}
+    composed: dict[str, object] = {"enabled_providers": [*providers, PROVIDER], "provider": providers}
     first = next(iter(proxied))
     # Without a small model OpenCode writes titles with one of the provider that the conversation is with.
     if first != WARM_UP:

@@ -12,30 +12,22 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from sandboxd import orphans
 from sandboxd.agent_home import AgentHome
+from sandboxd.bound import Bound, compose_bound
 from sandboxd.contract import Bind, ExitCode, LogRange, State, Status
 from sandboxd.errors import AlreadyBoundError, NotReadyError, OpenCodeError, StaleGenerationError
 from sandboxd.events import EventLog
-from sandboxd.opencode import OpenCode, compose_config
-from sandboxd.providers import WARM_UP, compose_providers, upstreams
+from sandboxd.opencode import OpenCode
+from sandboxd.prompts import Prompts
+from sandboxd.providers import upstreams
 from sandboxd.settings import Settings
-from sandboxd.supervisor import Supervisor
+from sandboxd.signin import SignIn
 from sandboxd.tasks import Tasks
 from sandboxd.upstream import ModelProxy
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
-    """The thread served, and the OpenCode that serves it."""
-
-    thread_id: str
-    generation: int
-    supervisor: Supervisor
 
 
 class Sandbox:
@@ -75,9 +67,27 @@ class Sandbox:
         Raises:
             NotReadyError: there is none, or it is not ready in time.
         """
-        if self._bound is None or self._state is not State.READY:
-            raise NotReadyError
-        return await self._bound.supervisor.opencode(self._settings.held_seconds)
+        return await self._ready().supervisor.opencode(self._settings.held_seconds)
+
+    @property
+    def prompts(self) -> Prompts:
+        """
+        Where prompts go.
+
+        Raises:
+            NotReadyError: the sandbox is not ready.
+        """
+        return self._ready().prompts
+
+    @property
+    def signin(self) -> SignIn:
+        """
+        Signing in.
+
+        Raises:
+            NotReadyError: the sandbox is not ready.
+        """
+        return self._ready().signin
 
     def events(self, *, after: int | None, generation: int | None) -> AsyncIterator[bytes]:
         """
@@ -94,6 +104,16 @@ class Sandbox:
         return self.log.stream(
             generation=self._bound.generation, after=after, heartbeat=self._settings.heartbeat_seconds
         )
+
+    def watch_signin(self, attempt_id: str, *, seconds: float) -> AsyncIterator[bytes]:
+        """
+        How an attempt to sign in is, as lines.
+
+        Raises:
+            NotReadyError: the sandbox is not ready.
+            NoSigninError: it is not the current attempt.
+        """
+        return self.signin.find(attempt_id).watch(seconds=seconds, heartbeat=self._settings.heartbeat_seconds)
 
     def status(self) -> Status:
         """How things are, now."""
@@ -130,8 +150,14 @@ class Sandbox:
             return
         if self._state is not State.UNBOUND:
             raise NotReadyError
-        self._bound = Bound(
-            thread_id=request.thread_id, generation=request.generation, supervisor=self._supervisor(request)
+        self._bound = compose_bound(
+            request,
+            self._settings,
+            home=self._home,
+            proxy=self._proxy,
+            log=self.log,
+            tasks=self._tasks,
+            died=self._end_with_opencode,
         )
         self._enter(State.BOOTING)
         self._tasks.spawn(self._boot(self._bound, request))
@@ -150,6 +176,8 @@ class Sandbox:
     async def close(self) -> None:
         """End all that was started: streams, tasks, OpenCode, and whatever the agent left behind."""
         self.log.close()
+        if self._bound is not None:
+            self._bound.signin.close()
         await self._tasks.close()
         if self._bound is not None:
             await self._bound.supervisor.stop()
@@ -161,21 +189,10 @@ class Sandbox:
         if pid is not None:
             orphans.reap((pid,))
 
-    def _supervisor(self, request: Bind) -> Supervisor:
-        providers = (*upstreams(request.model, request.keys, request.base_urls), WARM_UP)
-        models = compose_providers(
-            request.model, proxied={provider: self._proxy.base_url(provider) for provider in providers}
-        )
-        return Supervisor(
-            lambda: OpenCode(self._settings.opencode, self._home),
-            compose_config(models),
-            log=self.log,
-            tasks=self._tasks,
-            proxy=self._proxy,
-            died=self._end_with_opencode,
-            boot_seconds=self._settings.boot_seconds,
-            stop_seconds=self._settings.stop_seconds,
-        )
+    def _ready(self) -> Bound:
+        if self._bound is None or self._state is not State.READY:
+            raise NotReadyError
+        return self._bound
 
     async def _boot(self, bound: Bound, request: Bind) -> None:
         try:

@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = 5
     held_seconds: float = 10
     """How long calls wait while OpenCode is restarted."""
+    authorize_seconds: float = 10
+    """How long the provider may take to begin a sign-in."""
+    shared_network: bool = False
+    """Other sandboxes share this network: OpenCode's listener for a browser's way back would be everybody's."""
     log_events: int = 20_000
     log_bytes: int = 16 * 1024 * 1024
     body_bytes: int = 8 * 1024 * 1024

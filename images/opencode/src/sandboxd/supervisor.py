@@ -8,6 +8,7 @@ What is wanted (a restart, a dispose) keeps the event log and its numbers and is
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 
 import httpx
@@ -28,7 +29,8 @@ class Supervisor:
     """
     Owns OpenCode from its first start to its last end.
 
-    *create* makes a server, *config* is what each is started with. ``boot`` once, ``stop`` always.
+    *create* makes a server, *config* is what each is started with, *on_event* is shown each event that goes to the
+    log. ``boot`` once, ``stop`` always.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Supervisor:
         tasks: Tasks,
         proxy: ModelProxy,
         died: Callable[[], None],
+        on_event: Callable[[bytes], None],
         boot_seconds: float,
         stop_seconds: float,
     ) -> None:
@@ -49,15 +52,17 @@ class Supervisor:
         self._tasks = tasks
         self._proxy = proxy
         self._died = died
+        self._on_event = on_event
         self._boot_seconds = boot_seconds
         self._stop_seconds = stop_seconds
         self._opencode = create()
         self._watch: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
+        # One that was cut off is used again: its late events, too, must be kept out of the log.
         self._warm_up_session: str | None = None
+        self._warm_up_left = False
         self._available = asyncio.Event()
-        self.on_event: Callable[[bytes], None] | None = None
-        """Is shown each event that goes to the log."""
 
     @property
     def pid(self) -> int | None:
@@ -107,6 +112,7 @@ class Supervisor:
         background. A failure is told to *died*.
         """
         self._available.clear()
+        began = time.monotonic()
         try:
             await self._end_run()
             between()
@@ -117,15 +123,18 @@ class Supervisor:
         except (OpenCodeError, TimeoutError, OSError) as exc:
             logger.critical("restart failed: %s: %s; OpenCode said: %s", type(exc).__name__, exc, self.last_output)
             self._died()
+        else:
+            logger.info("restarted in %.1f s: %s", time.monotonic() - began, reason)
 
-    async def dispose(self, reason: str) -> None:
+    async def dispose(self, reason: str) -> OpenCode | None:
         """
-        Have OpenCode read its configuration and credentials anew.
+        Have OpenCode read its configuration and credentials anew, and return it.
 
         Cuts off whatever OpenCode does, and costs the next prompt as much as a restart does. Polls for an approval
-        survive it. A failure is told to *died*.
+        survive it. A failure is told to *died*, and None returned.
         """
         self._available.clear()
+        began = time.monotonic()
         try:
             await self._stop_reading()
             async with asyncio.timeout(self._boot_seconds):
@@ -134,6 +143,9 @@ class Supervisor:
         except (OpenCodeError, TimeoutError, httpx.HTTPError) as exc:
             logger.critical("dispose failed: %s; OpenCode said: %s", type(exc).__name__, self.last_output)
             self._died()
+            return None
+        logger.info("disposed of in %.1f s: %s", time.monotonic() - began, reason)
+        return self._opencode
 
     async def busy(self) -> bool:
         """Whether a session works on something, the warm-up apart. In doubt it does."""
@@ -167,28 +179,33 @@ class Supervisor:
         await self._opencode.stop(self._stop_seconds)
 
     async def _read_events(self, *, ignored: str) -> None:
-        reader = EventReader(self._opencode.client, self._log, on_event=self.on_event)
+        reader = EventReader(self._opencode.client, self._log, on_event=self._on_event)
         reader.ignore_session(ignored)
         self._reader = self._tasks.spawn(reader.run())
         await reader.connected()
 
     async def _stop_reading(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait((self._reader,))
+        tasks = [task for task in (self._reader, self._warming) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _go_on(self, reason: str) -> None:
-        self._warm_up_session = await Conversation(self._opencode.client).begin_warm_up()
-        await self._read_events(ignored=self._warm_up_session)
+        session_id = self._warm_up_session
+        if session_id is None or not self._warm_up_left:
+            session_id = await Conversation(self._opencode.client).begin_warm_up()
+        self._warm_up_session, self._warm_up_left = session_id, True
+        await self._read_events(ignored=session_id)
         event = {"type": "opencode.restarted", "properties": {"reason": reason}}
         self._log.append(json.dumps(event, separators=(",", ":")).encode())
         self._available.set()
-        self._tasks.spawn(self._warm_up(self._opencode, self._warm_up_session))
+        self._warming = self._tasks.spawn(self._warm_up(self._opencode, session_id))
 
     async def _warm_up(self, opencode: OpenCode, session_id: str) -> None:
         try:
             with self._proxy.warming():
                 async with asyncio.timeout(self._boot_seconds):
                     await Conversation(opencode.client).warm_up(session_id)
+            self._warm_up_left = False
         except (OpenCodeError, TimeoutError):
             logger.warning("OpenCode was not warmed up")

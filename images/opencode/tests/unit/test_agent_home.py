@@ -42,3 +42,14 @@ def test_the_environment_is_composed(home: AgentHome) -> None:
 
     assert (environment["PATH"], environment["TZ"], environment["HOME"]) == ("/opt/bin", "UTC", str(home.home))
     assert environment.keys() & {"SANDBOXD_CALL_KEYS", "AWS_SECRET_ACCESS_KEY"} == set()
+
+
+def test_an_operators_way_out_is_the_agents_too(home: AgentHome) -> None:
+    """A proxy and its authority, for everything but what is inside."""
+    outward = {"HTTPS_PROXY": "http://proxy:3128", "NODE_EXTRA_CA_CERTS": "/etc/ca.pem"}
+    environment = home.environment({**outward, "NO_PROXY": ".internal,localhost", "HTTP_PROXY": "http://user:secret@x"})
+
+    assert environment.items() >= outward.items()
+    assert environment["NO_PROXY"] == ".internal,localhost,127.0.0.1"
+    assert home.environment({})["NO_PROXY"] == "127.0.0.1,localhost"
+    assert "HTTP_PROXY" not in environment

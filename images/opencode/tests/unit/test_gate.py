@@ -191,9 +191,45 @@ async def test_a_sign_in_token_opens_no_route_of_a_turn(
     client: httpx.AsyncClient, plane: ControlPlane, method: str, path: str
 ) -> None:
     """Scopes do not contain each other."""
-    token = plane.sign(plane.claims("signin"))
+    assert await call(client, plane.signin(), method, path) == (403, "forbidden")
 
-    assert await call(client, token, method, path) == (403, "forbidden")
+
+SIGNIN_ROUTES = [
+    ("POST", "/sandboxd/signin"),
+    ("GET", "/sandboxd/signin/a-1?wait=50"),
+    ("DELETE", "/sandboxd/signin/a-1"),
+    ("POST", "/sandboxd/signin/a-1/callback"),
+    ("POST", "/sandboxd/signin/a-1/accept"),
+    ("POST", "/sandboxd/signin/a-1/redirect"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), SIGNIN_ROUTES)
+async def test_a_sign_in_token_opens_the_routes_of_a_sign_in(
+    client: httpx.AsyncClient, plane: ControlPlane, method: str, path: str
+) -> None:
+    """And no turn's token does."""
+    assert await call(client, plane.signin(), method, path) == (200, "")
+    assert await call(client, plane.turn(), method, path) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/sandboxd/providers/openai"),
+        ("PUT", "/auth/openai"),
+        ("POST", "/provider/openai/oauth/authorize"),
+        ("POST", "/provider/openai/oauth/callback"),
+        ("POST", "/instance/dispose"),
+        ("POST", "/sandboxd/signin/a-1/other"),
+        ("POST", "/sandboxd/signin/a%2F1/accept"),
+    ],
+)
+async def test_a_sign_in_token_opens_nothing_else(
+    client: httpx.AsyncClient, plane: ControlPlane, method: str, path: str
+) -> None:
+    """OpenCode's own routes of a sign-in would go around its bounds; to disconnect takes a control call."""
+    assert await call(client, plane.signin(), method, path) == (403, "forbidden")
 
 
 @pytest.mark.parametrize("changes", [{"thread": "thread-2"}, {"gen": 0}, {"gen": 2}])

@@ -51,11 +51,11 @@ def test_calls_go_to_the_providers_own_addresses_unless_told_otherwise() -> None
 
 
 def test_a_provider_is_there_with_its_key_only() -> None:
-    """The configured model needs none; a key for it without a model is no provider."""
-    assert composed(bind(keys={}))["enabled_providers"] == ["default", WARM_UP]
-    assert composed(bind(keys={"openai-api": "k"}))["enabled_providers"] == ["openai-api", "default", WARM_UP]
-    assert composed(bind(model=None))["enabled_providers"] == ["anthropic", "openai-api", WARM_UP]
-    assert composed(bind(model=None, keys={"default": "k"}))["enabled_providers"] == [WARM_UP]
+    """The configured model needs none; a key for it without a model is no provider. Signing in is always possible."""
+    assert composed(bind(keys={}))["enabled_providers"] == ["default", WARM_UP, "openai"]
+    assert composed(bind(keys={"openai-api": "k"}))["enabled_providers"] == ["openai-api", "default", WARM_UP, "openai"]
+    assert composed(bind(model=None))["enabled_providers"] == ["anthropic", "openai-api", WARM_UP, "openai"]
+    assert composed(bind(model=None, keys={"default": "k"}))["enabled_providers"] == [WARM_UP, "openai"]
 
 
 def test_the_default_is_a_provider_with_a_key_else_the_configured_model() -> None:

@@ -1,0 +1,114 @@
+"""
+OpenCode's auth.json, of which one provider's entry is read, put back and removed.
+
+It lies where the agent may write, and sandboxd may be root: no symbolic link is followed on the way to it, and it is
+never written in place.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+
+from sandboxd.agent_home import AgentHome
+from sandboxd.codex import AUTH_FILE, PROVIDER, Entry
+
+FILE_BYTES = 256 * 1024
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class AuthFileError(Exception):
+    """The file cannot be read now (OpenCode writes it in place), or cannot be written."""
+
+
+class AuthFile:
+    """The provider's entry in the file; the other entries stay as they are."""
+
+    def __init__(self, home: AgentHome) -> None:
+        self._home = home
+        *self._directories, self._name = (*home.data.relative_to(home.home).parts, *AUTH_FILE)
+
+    def read(self) -> Entry | None:
+        """
+        Return the entry, None if there is none.
+
+        Raises:
+            AuthFileError: it cannot be told now.
+        """
+        entry = self._read_all().get(PROVIDER)
+        if entry is None or isinstance(entry, dict):
+            return entry
+        raise AuthFileError("not an entry")
+
+    def put(self, entry: Entry | None) -> None:
+        """
+        Make *entry* the provider's, or remove it; at once or not at all, as a file of the agent's user only.
+
+        Raises:
+            AuthFileError: it cannot be written.
+        """
+        try:
+            content = self._read_all()
+        except AuthFileError:
+            content = {}
+        if content.get(PROVIDER) == entry:
+            return
+        content = {name: other for name, other in content.items() if name != PROVIDER}
+        if entry is not None:
+            content[PROVIDER] = entry
+        try:
+            with self._directory() as directory:
+                self._replace(directory, json.dumps(content).encode())
+        except OSError as exc:
+            raise AuthFileError(f"cannot be written: {exc.strerror}") from exc
+
+    def _read_all(self) -> Entry:
+        try:
+            with self._directory() as directory:
+                # A pipe in its place must not hold sandboxd up.
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                descriptor = os.open(self._name, flags, dir_fd=directory)
+                with os.fdopen(descriptor, "rb") as file:
+                    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                        raise AuthFileError("not a file")
+                    content = json.loads(file.read(FILE_BYTES))
+        except FileNotFoundError:
+            return {}
+        except OSError as exc:
+            raise AuthFileError(f"cannot be read: {exc.strerror}") from exc
+        except (ValueError, RecursionError):
+            # Without its cause, whose text may repeat a token.
+            raise AuthFileError("not JSON") from None
+        if not isinstance(content, dict):
+            raise AuthFileError("not a JSON object")
+        return content
+
+    def _replace(self, directory: int, content: bytes) -> None:
+        fresh = f".{self._name}.{secrets.token_hex(8)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(fresh, flags, 0o600, dir_fd=directory), "wb") as file:
+            try:
+                if self._home.second_user:
+                    os.fchown(file.fileno(), self._home.uid, self._home.gid)
+                file.write(content)
+                file.flush()
+                os.replace(fresh, self._name, src_dir_fd=directory, dst_dir_fd=directory)
+            except OSError:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(fresh, dir_fd=directory)
+                raise
+
+    @contextlib.contextmanager
+    def _directory(self) -> Iterator[int]:
+        """The directory of the file, opened step by step: each must be one, not a link to one."""
+        at = os.open(self._home.home, _DIRECTORY)
+        try:
+            for name in self._directories:
+                below = os.open(name, _DIRECTORY, dir_fd=at)
+                os.close(at)
+                at = below
+            yield at
+        finally:
+            os.close(at)

@@ -1,0 +1,86 @@
+"""What a bound sandbox consists of, put together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from sandboxd.agent_home import AgentHome
+from sandboxd.auth_file import AuthFile
+from sandboxd.contract import Bind
+from sandboxd.events import EventLog
+from sandboxd.maintenance import Maintenance
+from sandboxd.opencode import OpenCode, compose_config
+from sandboxd.prompts import Prompts, PromptsUnderWay
+from sandboxd.providers import WARM_UP, compose_providers, upstreams
+from sandboxd.settings import Settings
+from sandboxd.signin import SignIn
+from sandboxd.supervisor import Supervisor
+from sandboxd.tasks import Tasks
+from sandboxd.upstream import ModelProxy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The thread served, and what serves it."""
+
+    thread_id: str
+    generation: int
+    supervisor: Supervisor
+    prompts: Prompts
+    signin: SignIn
+
+
+def compose_bound(
+    request: Bind,
+    settings: Settings,
+    *,
+    home: AgentHome,
+    proxy: ModelProxy,
+    log: EventLog,
+    tasks: Tasks,
+    died: Callable[[], None],
+) -> Bound:
+    """Put together what serves the thread of *request*; nothing of it runs yet. *died*: OpenCode ended unplanned."""
+    providers = (*upstreams(request.model, request.keys, request.base_urls), WARM_UP)
+    models = compose_providers(request.model, proxied={provider: proxy.base_url(provider) for provider in providers})
+    configured = cast("str | None", models.get("model"))
+    under_way = PromptsUnderWay()
+    supervisor = Supervisor(
+        lambda: OpenCode(settings.opencode, home),
+        compose_config(models),
+        log=log,
+        tasks=tasks,
+        proxy=proxy,
+        died=died,
+        on_event=under_way.see,
+        boot_seconds=settings.boot_seconds,
+        stop_seconds=settings.stop_seconds,
+    )
+
+    async def busy() -> bool:
+        return under_way.any() or await supervisor.busy()
+
+    maintenance = Maintenance(busy=busy, tasks=tasks, held_seconds=settings.held_seconds)
+    signin = SignIn(
+        supervisor=supervisor,
+        maintenance=maintenance,
+        file=AuthFile(home),
+        tasks=tasks,
+        wait_seconds=settings.held_seconds,
+        authorize_seconds=settings.authorize_seconds,
+        shared_network=settings.shared_network,
+    )
+    prompts = Prompts(
+        supervisor=supervisor,
+        maintenance=maintenance,
+        under_way=under_way,
+        default_model=lambda: signin.default_model or configured,
+        wait_seconds=settings.held_seconds,
+    )
+    return Bound(
+        thread_id=request.thread_id,
+        generation=request.generation,
+        supervisor=supervisor,
+        prompts=prompts,
+        signin=signin,
+    )

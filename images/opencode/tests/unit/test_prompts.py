@@ -1,0 +1,72 @@
+"""Prompts between the moment they are taken and the moment OpenCode is busy with them."""
+
+import json
+
+import pytest
+
+from sandboxd.events import RESYNC
+from sandboxd.prompts import Prompt, PromptsUnderWay
+
+SESSION = "ses_1"
+
+
+def event(type_: str, **properties: object) -> bytes:
+    """As OpenCode writes it."""
+    body = {"id": "evt_20a69d819001P00Tiu1Bt5lFty", "type": type_, "properties": {"sessionID": SESSION, **properties}}
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+STORED = event("message.part.updated", part={"id": "prt_1", "type": "text"})
+BUSY = event("session.status", status={"type": "busy"})
+ERROR = event("session.error", error={})
+IDLE = event("session.status", status={"type": "idle"})
+
+
+@pytest.mark.parametrize(
+    ("events", "left"),
+    [
+        ([], 1),
+        ([BUSY], 1),
+        ([IDLE], 1),
+        ([event("message.updated"), STORED], 1),
+        ([STORED, STORED.replace(b"prt_1", b"prt_2")], 1),
+        ([STORED, BUSY.replace(b"ses_1", b"ses_2")], 1),
+        ([STORED, BUSY], 0),
+        ([BUSY, STORED, IDLE], 0),
+        ([ERROR], 0),
+        ([RESYNC], 0),
+    ],
+    ids=lambda value: str(len(value)) if isinstance(value, list) else str(value),
+)
+def test_prompt_is_under_way_until_its_session_works(events: list[bytes], left: int) -> None:
+    """Its part is stored first, then the session's status says something; an earlier turn's events say nothing."""
+    prompts = PromptsUnderWay()
+    prompts.add(SESSION, "prt_1")
+    for each in events:
+        prompts.see(each)
+
+    assert prompts.any() == bool(left)
+
+
+def test_prompt_that_nothing_is_heard_of_is_given_up() -> None:
+    """Maintenance must not wait for ever for one that was lost."""
+    now = 0.0
+    prompts = PromptsUnderWay(now=lambda: now)
+    prompts.add(SESSION, "prt_1")
+    now = 59
+    assert prompts.any()
+    now = 61
+    assert not prompts.any()
+
+
+def test_parts_without_ids_get_some_in_order() -> None:
+    """OpenCode sorts parts by their ids; whoever gives ids keeps them."""
+    bare = Prompt.model_validate({"parts": [{"type": "text"}] * 12, "agent": "build"})
+    named = Prompt.model_validate({"parts": [{"type": "text"}, {"type": "text", "id": "prt_mine"}]})
+    first = bare.part_id()
+    ids = [str(part["id"]) for part in bare.parts]
+
+    assert (ids[0], ids, len(set(ids))) == (first, sorted(ids), 12)
+    assert first.startswith("prt_")
+    assert bare.model_dump(exclude_unset=True)["agent"] == "build"
+    assert (named.part_id(), "id" in named.parts[0]) == ("prt_mine", False)
