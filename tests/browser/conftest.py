@@ -60,7 +60,13 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A new browser profile with one page. An uncaught error, or a breach of the page's policy, fails the test."""
+    with profile(browser) as page:
+        yield page
+
+
+@contextmanager
+def profile(browser: Browser) -> Iterator[Page]:
+    """A new browser profile with one page. An uncaught error, or a breach of the page's policy, fails in the end."""
     with browser.new_context(viewport={"width": 1200, "height": 760}) as context:
         page = context.new_page()
         page.set_default_timeout(20_000)

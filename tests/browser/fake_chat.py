@@ -1,5 +1,5 @@
 """
-The chat backend as the page sees it, for what the real one cannot be made to do on command: fall silent, drop the
+The backend as the page sees it, for what the real one cannot be made to do on command: fall silent, drop the
 connection, come back with the rest. What a message says decides what happens to its answer.
 """
 
@@ -24,14 +24,25 @@ class FakeChat:
         self.refusing = False
         self.histories: dict[str, list[dict[str, Any]]] = {}
         self.received: list[dict[str, Any]] = []
+        self.sandbox: dict[str, Any] = {"state": "stopped"}
+        self.models: list[dict[str, Any]] | None = None
+        self.deletable = True
         self._running: dict[str, str] = {}
 
     def app(self, page: str) -> Starlette:
         """The HTTP and WebSocket sides; *page* is the origin that may call."""
-        cors = Middleware(CORSMiddleware, allow_origins=[page], allow_headers=["authorization"])
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=[page],
+            allow_headers=["authorization"],
+            allow_methods=["GET", "POST", "DELETE"],
+        )
         return Starlette(
             routes=[
                 Route("/http/agents/chat/{thread}/get-messages", self._history),
+                Route("/http/api/sandbox/{thread}", self._sandbox, methods=["GET", "POST", "DELETE"]),
+                Route("/http/api/sandbox/{thread}/models", self._models),
+                Route("/http/api/threads/{thread}", self._delete, methods=["DELETE"]),
                 WebSocketRoute("/ws/live", self._socket),
             ],
             middleware=[cors],
@@ -39,6 +50,18 @@ class FakeChat:
 
     async def _history(self, request: Request) -> Response:
         return JSONResponse(self.histories.get(request.path_params["thread"], []))
+
+    async def _sandbox(self, _: Request) -> Response:
+        return JSONResponse(self.sandbox)
+
+    async def _models(self, _: Request) -> Response:
+        return refusal(503, "The sandbox is still starting.") if self.models is None else JSONResponse(self.models)
+
+    async def _delete(self, request: Request) -> Response:
+        if not self.deletable:
+            return refusal(503, "The sandbox cannot be ended just now.")
+        self.histories.pop(request.path_params["thread"], None)
+        return JSONResponse({"ok": True, "removed": {}})
 
     async def _socket(self, socket: WebSocket) -> None:
         if self.refusing:
@@ -80,7 +103,21 @@ class FakeChat:
             await wire.words(request, ANSWER[:2])
         elif text.startswith("fail"):
             del self._running[thread]
-            await wire.send_response(request, "The model refused the key.", done=True, error=True)
+            await wire.send_response(
+                request, "The model refused the key.", done=True, error=True, code="model_unauthorized"
+            )
+        elif text.startswith("retry"):
+            await wire.chunk(request, type="start", messageId=f"answer-{request}")
+            await wire.chunk(request, type="data-retry", data={"attempt": 1, "next_at": 0}, transient=True)
+        elif text.startswith("forget"):
+            data = {"state": "running", "detail": "ready", "context_lost": True}
+            await wire.chunk(request, type="data-sandbox", data=data, transient=True)
+            await wire.words(request, ANSWER)
+            await wire.send_response(request, done=True, outcome="completed")
+            self._finish(thread)
+        elif text.startswith("work"):
+            await wire.chunk(request, type="start", messageId=f"answer-{request}")
+            await wire.work("call-1", request)
         elif text.startswith("drop"):
             await wire.words(request, ANSWER[:2])
             if "end" in text:
@@ -102,6 +139,11 @@ class FakeChat:
         request = self._running.pop(thread)
         parts = [{"type": "text", "text": "".join(ANSWER), "state": "done"}]
         self.histories[thread].append({"id": f"answer-{request}", "role": "assistant", "parts": parts})
+
+
+def refusal(status: int, message: str) -> Response:
+    """An error as the product's APIs answer it."""
+    return JSONResponse({"ok": False, "code": "sandbox_unavailable", "message": message}, status)
 
 
 class Wire:
@@ -128,3 +170,12 @@ class Wire:
         await self.chunk(request, replay=replay, type="text-start", id="t")
         for word in words:
             await self.chunk(request, replay=replay, type="text-delta", id="t", delta=word)
+
+    async def work(self, call: str, request: str) -> None:
+        """A command that is still printing."""
+        output = {"output": "\n".join(f"line {n}" for n in range(1, 61))}
+        await self.chunk(request, type="tool-input-start", toolCallId=call, toolName="bash")
+        await self.chunk(
+            request, type="tool-input-available", toolCallId=call, toolName="bash", input={"command": "make all"}
+        )
+        await self.chunk(request, type="tool-output-available", toolCallId=call, output=output, preliminary=True)

@@ -2,7 +2,7 @@ import { useCallback, useContext, useLayoutEffect, useRef, useState } from "reac
 import { AnsweringContext } from "../parts/answering";
 import { Icon } from "../ui/Icon";
 import { Message } from "./Message";
-import { type ChatMessage, isVisible } from "./messages";
+import { type ChatMessage, isVisible, progressOf } from "./messages";
 import { Retrying } from "./Retrying";
 import { Welcome } from "./Welcome";
 
@@ -62,7 +62,7 @@ export function MessageList({ messages, busy, demo, onSuggestion }: MessageListP
         {messages.map((message) => (
           <Message key={message.id} message={message} live={busy && message === last} />
         ))}
-        {busy && <Retrying since={last} />}
+        <Retrying busy={busy} progress={progressOf(last)} />
         {busy && asks && <p className="waits">Waiting for you.</p>}
         {busy && !asks && <Thinking quiet={begun} />}
       </div>

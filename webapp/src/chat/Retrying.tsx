@@ -1,20 +1,23 @@
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { z } from "zod";
-import type { ChatMessage } from "./messages";
 import { useSignal } from "./signals";
 
-const Retry = z.object({ attempt: z.number().nullish(), next_at: z.number().nullish() });
+const Retry = z.object({ attempt: z.number().nullish() });
 
-/** Says that the model is tried again, until something new comes: *since* is the message it came after. */
-export function Retrying({ since }: { since: ChatMessage | undefined }) {
-  const [retry, setRetry] = useState<z.infer<typeof Retry> | null>(null);
-  useSignal("data-retry", Retry, setRetry);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: any change of the message is the news that is waited for
-  useEffect(() => setRetry(null), [since]);
-  if (retry === null) return null;
+interface RetryingProps {
+  busy: boolean;
+  /** How much has come of the answer. */
+  progress: number;
+}
+
+/** Says that the model is tried again, until more comes of the answer. */
+export function Retrying({ busy, progress }: RetryingProps) {
+  const [retry, setRetry] = useState<{ attempt: number; progress: number } | null>(null);
+  useSignal("data-retry", Retry, ({ attempt }) => setRetry({ attempt: attempt ?? 0, progress }));
+  if (!busy || retry?.progress !== progress) return null;
   return (
     <p className="waits" role="status">
-      The model did not answer. It is tried again{retry.attempt ? ` (attempt ${retry.attempt + 1})` : ""}…
+      The model did not answer. It is tried again{retry.attempt > 0 ? ` (attempt ${retry.attempt + 1})` : ""}…
     </p>
   );
 }

@@ -83,6 +83,13 @@ function OpenThread({ config, thread, threads }: ThreadViewProps) {
           onReopen={reopen}
         />
       )}
+      {sandbox.contextLost && (
+        <div className="status">
+          <Notice tone="calm" action={{ label: "All right", run: sandbox.acknowledge }}>
+            This thread has got a new sandbox: the agent no longer knows what was said before.
+          </Notice>
+        </div>
+      )}
       <Composer
         field={field}
         draft={draft}

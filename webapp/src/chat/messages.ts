@@ -26,3 +26,10 @@ export function textOf(message: ChatMessage): string {
 export function isVisible(message: ChatMessage): boolean {
   return message.parts.some((part) => part.type !== "step-start" && ("text" in part ? part.text !== "" : true));
 }
+
+/** How much there is of an answer: a number that grows with it. */
+export function progressOf(message: ChatMessage | undefined): number {
+  if (message?.role !== "assistant") return 0;
+  const sizes = message.parts.map((part) => (part.type === "step-start" ? 0 : "text" in part ? part.text.length : 1));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}

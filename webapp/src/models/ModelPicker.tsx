@@ -26,16 +26,13 @@ export function ModelPicker({ config, thread, chosen, onChoose }: ModelPickerPro
   );
   return (
     <Popover label="Model" className="models" trigger={trigger} side="above" align="start">
-      {(close) => (
+      {() => (
         <Offers
           load={() => loadModels(config, thread)}
           offers={offers}
           onOffers={setOffers}
           chosen={chosen}
-          onChoose={(model) => {
-            onChoose(model);
-            close();
-          }}
+          onChoose={onChoose}
         />
       )}
     </Popover>

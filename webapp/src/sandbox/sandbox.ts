@@ -27,6 +27,8 @@ export interface SandboxView {
   status: Status | null;
   /** Whether the agent has lost what it remembered of the conversation, with the sandbox it was in. */
   contextLost: boolean;
+  /** Takes note that its user knows. */
+  acknowledge: () => void;
   problem: string | null;
   /** Whether a start or stop has just been asked for. */
   asking: boolean;
@@ -82,6 +84,7 @@ export function useSandbox(config: Config, thread: string): SandboxView {
   return {
     status,
     contextLost,
+    acknowledge: () => setContextLost(false),
     problem,
     asking,
     start: () => void ask("POST"),
