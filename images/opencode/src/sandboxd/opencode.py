@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 LISTENING = b"opencode server listening on "
 # OpenCode's port accepts before anyone answers on it, and what is asked in between is never answered.
 PROBE_SECONDS = 0.15
-HEAP_HINT_BYTES = 512 * 1024 * 1024
 LINE_BYTES = 1024 * 1024
 
 
@@ -133,13 +132,14 @@ class OpenCode:
         return " | ".join(self._last_lines)
 
     def _environment(self, config: dict[str, object]) -> dict[str, str]:
+        # Nothing is said of the heap's size: held to 512 MB it collects garbage without end, a tenth to a third of a
+        # core while nobody asks anything, to save 100 MB of 620 (measured, opencode 1.18.33).
         return {
             **self._home.environment(dict(os.environ)),
             "OPENCODE_CONFIG_CONTENT": json.dumps(config),
             "OPENCODE_SERVER_PASSWORD": self._password,
             "OPENCODE_DISABLE_MODELS_FETCH": "1",
             "OPENCODE_DISABLE_AUTOUPDATE": "1",
-            "BUN_JSC_forceRAMSize": str(HEAP_HINT_BYTES),
         }
 
     async def _read_output(self, process: asyncio.subprocess.Process) -> None:
