@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-FUNCTION = "threadbox-chat-turn"
+from tests.e2e.turn_settings import FUNCTION, turn_settings
+
 WORDS = 300
 TEXT = " ".join(f"word{n}" for n in range(1, WORDS + 1))
 
@@ -14,16 +15,8 @@ TEXT = " ".join(f"word{n}" for n in range(1, WORDS + 1))
 @pytest.fixture
 def short_lived(stack) -> Iterator[None]:
     """Turn functions that hand over after three seconds."""
-    client = boto3.client("lambda", endpoint_url=stack.aws_url)
-    variables = client.get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
-
-    def configure(seconds: str) -> None:
-        changed = {"Variables": variables | {"HANDOVER_SECONDS": seconds}}
-        client.update_function_configuration(FunctionName=FUNCTION, Environment=changed)
-
-    configure("3")
-    yield
-    configure(variables["HANDOVER_SECONDS"])
+    with turn_settings(stack, HANDOVER_SECONDS=3):
+        yield
 
 
 def handovers(stack, thread_id: str) -> int:

@@ -1,4 +1,4 @@
-"""Models and keys on the deployed stack."""
+"""A stack with other settings than the usual ones: models, their keys, and limits of time."""
 
 import json
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from local.stack.session_token import session_token
 from local.stack.stack_file import StackFile
 from tests.e2e.scripted_anthropic import ANSWER, ScriptedAnthropic, scripted_anthropic
 from tests.e2e.threads import Thread
+from tests.e2e.turn_settings import turn_settings
 from tests.stacks import run_stack, stack_file
 
 KEYS = {
@@ -97,3 +98,27 @@ def test_keys_are_in_no_definition_override_log_or_file_of_a_sandbox(thread, key
 
     assert [key for key in KEYS.values() if key in told] == []
     assert [path for path in files for key in KEYS.values() if key.encode() in path.read_bytes()] == []
+
+
+def test_ask_that_nobody_answers_ends(keyed, thread):
+    """After its time the agent is told no, and the turn goes on to its end without the user."""
+    with turn_settings(keyed, ASK_SECONDS=2), thread.tab() as tab:
+        answer = tab.answer(tab.ask("run: rm -rf nothing-of-that-name", model="default/demo"))
+
+    kinds = answer.kinds()
+    assert kinds.index("tool-approval-request") < kinds.index("tool-output-denied")
+    assert answer.outcome in ("completed", "aborted")
+
+
+def test_answer_that_takes_too_long_ends(keyed, thread):
+    """At its limit a turn is ended with a sentence; what came so far is kept, and the next message is answered."""
+    with turn_settings(keyed, TURN_SECONDS=12), thread.tab() as tab:
+        ended = tab.answer(tab.ask("slow 60: a long story", model="default/demo"))
+    with thread.tab() as tab:
+        after = tab.answer(tab.ask("say fine", model="default/demo"))
+
+    assert ("error", "opencode_error") == (ended.outcome, ended.last["code"])
+    assert "too long" in ended.last["body"]
+    said = [ended.text] if ended.text else []
+    assert ["slow 60: a long story", *said, "say fine", "fine"] == thread.texts()[-3 - len(said) :]
+    assert "fine" == after.text
