@@ -9,7 +9,7 @@ from oauth_proxy.attempts import AttemptService
 from oauth_proxy.machine import SigninMachine
 from oauth_proxy.openai import SECONDS, Method, state_of
 from oauth_proxy.outcomes import error_of
-from oauth_proxy.sandbox import CALL_TIMEOUT, SandboxSilentError
+from oauth_proxy.sandbox import SandboxSilentError
 from oauth_proxy.signin import Signin, Status
 from threadbox.clock import unix_time
 from threadbox.control import Access, Starting
@@ -18,8 +18,9 @@ from threadbox.sessions import Session
 from threadbox.telemetry import logger
 
 PAUSE_SECONDS = 0.5
-# OpenCode's own call to the provider has at least this long, however late the sandbox came.
-LEAST_PATIENCE = 2
+# sandboxd gives the provider 10 s to answer OpenCode, and the function has 29 s in all, however late the sandbox came.
+START_TIMEOUT = 13
+FUNCTION_SECONDS = 27
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class AuthorizeService:
             SigninEndingError: an earlier attempt is still being ended; this one waits for it.
             ProviderUnreachableError, MethodUnavailableError, OpenCodeError: it cannot be begun.
         """
-        until = self.monotonic() + seconds
+        began = self.monotonic()
         thread_id = session.thread_id
         told: str | None = None
         suspect: int | None = None
@@ -59,7 +60,8 @@ class AuthorizeService:
                     self.attempts.notices.sandbox(thread_id, state="running", detail="ready")
                 signin = self._begin(session, answer, method=method, replace=replace)
                 try:
-                    return self._start(signin, answer, patience=max(LEAST_PATIENCE, until - self.monotonic()))
+                    left = FUNCTION_SECONDS - (self.monotonic() - began)
+                    return self._start(signin, answer, patience=min(START_TIMEOUT, left))
                 except SandboxSilentError:
                     suspect = answer.generation
                     answer = Starting(state="running", detail="ready", generation=answer.generation)
@@ -68,7 +70,7 @@ class AuthorizeService:
                 if answer.detail != told:
                     told = answer.detail
                     self.attempts.notices.sandbox(thread_id, state=answer.state, detail=answer.detail)
-            if self.monotonic() + PAUSE_SECONDS >= until:
+            if self.monotonic() + PAUSE_SECONDS >= began + seconds:
                 return answer
             self.pause(PAUSE_SECONDS)
 
@@ -92,7 +94,7 @@ class AuthorizeService:
 
     def _start(self, signin: Signin, access: Access, *, patience: float) -> Signin:
         if signin.url is None:
-            signin = self._ask(signin, access, min(patience, CALL_TIMEOUT))
+            signin = self._ask(signin, access, patience)
         self.machine.start(signin.thread_id, signin.attempt_id)
         return signin
 

@@ -39,7 +39,9 @@ table = boto3.resource("dynamodb").Table(settings.table_name)
 attempts = AttemptService(
     signins=SigninStore(table=table, grants=GrantStore(table=table), per_hour=settings.signins_per_hour),
     control=SandboxControlClient(
-        client=boto3.client("lambda", config=Config(read_timeout=10, retries={"max_attempts": 2})),
+        client=boto3.client(
+            "lambda", config=Config(connect_timeout=2, read_timeout=12, retries={"total_max_attempts": 2})
+        ),
         function=settings.sandbox_ctl_function,
     ),
     sandbox=SigninClient(http=httpx.Client(verify=ssl.create_default_context(), trust_env=False)),

@@ -1,9 +1,9 @@
 """
 What a thread's sockets are told outside of any answer.
 
-A chunk travels in a response frame of its own that is done at once. Followed by another frame, or not done, it would
-begin a message in the ``agents`` client and break off the answer that a second tab is reading (measured, agents
-0.32.0). As it is the client passes over it, and the app reads it from the socket's messages.
+A chunk travels in a response frame of its own that is done at once. Not done, it would make an empty message in the
+``agents`` client, and take the place of the answer that a second tab is reading (measured, agents 0.32.0). As it is
+the client's hooks pass over it, and the app reads it from the socket's messages.
 """
 
 import json
