@@ -1,5 +1,6 @@
-import { useCallback, useMemo, useRef, useState } from "react";
+import { useCallback, useContext, useMemo, useRef, useState } from "react";
 import { type Failure, readFrame } from "./frames";
+import { SignalsContext } from "./signals";
 
 /** The part of the agents client's socket that is watched. */
 type Socket = Pick<EventTarget, "addEventListener" | "removeEventListener"> & { readyState: number; OPEN: number };
@@ -50,22 +51,28 @@ export function useConnection(onClose: (wasOpen: boolean) => void): Connection {
     setTurn((was) => (was === "running" ? "none" : was));
   }, []);
 
-  const note = useCallback((data: unknown) => {
-    const frame = readFrame(data);
-    if (frame === null) return;
-    if (frame.kind === "failure") return setFailure(frame.failure);
-    if (frame.kind === "idle") return setTurn("none");
-    if (frame.kind === "running") {
-      // What still comes of an answer that was stopped is not one that is under way.
-      if (frame.request === settled.current) return;
-      running.current = frame.request;
-      setTurn("running");
-      return setBrokenOff(false);
-    }
-    if (frame.failure !== null) setFailure(frame.failure);
-    // A turn that was displaced ends after the next one has begun.
-    if (running.current === null || frame.request === running.current) setTurn("none");
-  }, []);
+  const signals = useContext(SignalsContext);
+  const note = useCallback(
+    (data: unknown) => {
+      const frame = readFrame(data);
+      if (frame === null) return;
+      // The chat client passes over what belongs to no answer.
+      if (frame.kind === "notice") return signals.emit(frame.type, frame.data);
+      if (frame.kind === "failure") return setFailure(frame.failure);
+      if (frame.kind === "idle") return setTurn("none");
+      if (frame.kind === "running") {
+        // What still comes of an answer that was stopped is not one that is under way.
+        if (frame.request === settled.current) return;
+        running.current = frame.request;
+        setTurn("running");
+        return setBrokenOff(false);
+      }
+      if (frame.failure !== null) setFailure(frame.failure);
+      // A turn that was displaced ends after the next one has begun.
+      if (running.current === null || frame.request === running.current) setTurn("none");
+    },
+    [signals],
+  );
 
   const watch = useCallback(
     (socket: Socket, isBusy: () => boolean) => {

@@ -6,12 +6,13 @@ export interface Failure {
   code: string | null;
 }
 
-/** What a frame says about the thread's answers. */
+/** What a frame says: about the thread's answers, or beside them. */
 export type Said =
   | { kind: "idle" }
   | { kind: "running"; request: string }
   | { kind: "ended"; request: string; failure: Failure | null }
-  | { kind: "failure"; failure: Failure };
+  | { kind: "failure"; failure: Failure }
+  | { kind: "notice"; type: string; data: unknown };
 
 const Frame = z.object({
   type: z.string(),
@@ -23,16 +24,13 @@ const Frame = z.object({
   message: z.string().default(""),
 });
 
-/** Reads a frame of the socket; null when it says nothing about answers. */
+/** A chunk beside the conversation. Outside of any answer it is in a frame of its own that is done at once. */
+const Notice = z.object({ type: z.string().startsWith("data-"), data: z.unknown() });
+
+/** Reads a frame of the socket; null when it says nothing of that kind. */
 export function readFrame(data: unknown): Said | null {
   if (typeof data !== "string") return null;
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(data);
-  } catch {
-    return null;
-  }
-  const { data: frame } = Frame.safeParse(parsed);
+  const { data: frame } = Frame.safeParse(parse(data));
   switch (frame?.type) {
     case "cf_agent_stream_resume_none":
       return { kind: "idle" };
@@ -40,6 +38,8 @@ export function readFrame(data: unknown): Said | null {
       return { kind: "running", request: frame.id };
     case "cf_agent_use_chat_response": {
       if (!frame.done) return { kind: "running", request: frame.id };
+      const { data: notice } = Notice.safeParse(frame.error ? null : parse(frame.body));
+      if (notice !== undefined) return { kind: "notice", ...notice };
       const failure = frame.error ? { sentence: frame.body, code: frame.code } : null;
       return { kind: "ended", request: frame.id, failure };
     }
@@ -47,5 +47,13 @@ export function readFrame(data: unknown): Said | null {
       return { kind: "failure", failure: { sentence: frame.message, code: frame.code } };
     default:
       return null;
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }
