@@ -5,6 +5,10 @@ import { getSession } from "./session";
 export interface ApiOptions {
   method?: "GET" | "POST" | "DELETE";
   timeoutMs?: number;
+  /** Sent as JSON. */
+  body?: object;
+  /** The `Prefer` header (RFC 7240). */
+  prefer?: string;
 }
 
 /**
@@ -14,6 +18,10 @@ export interface ApiOptions {
  */
 export async function callApi(config: Config, thread: string, path: string, options: ApiOptions = {}) {
   const session = await getSession(thread);
-  const init = { method: options.method ?? "GET", headers: { Authorization: `Bearer ${session.token}` } };
-  return fetchJson(`${config.httpUrl}${path}`, init, options.timeoutMs);
+  const { method = "GET", body, prefer, timeoutMs } = options;
+  const headers = new Headers({ Authorization: `Bearer ${session.token}` });
+  if (prefer !== undefined) headers.set("Prefer", prefer);
+  if (body === undefined) return fetchJson(`${config.httpUrl}${path}`, { method, headers }, timeoutMs);
+  headers.set("Content-Type", "application/json");
+  return fetchJson(`${config.httpUrl}${path}`, { method, headers, body: JSON.stringify(body) }, timeoutMs);
 }

@@ -9,9 +9,16 @@ export interface Config {
   socket: { protocol: "ws" | "wss"; host: string; basePath: string };
   /** Whether the local stack's demo model answers, and no real one. */
   demoModel: boolean;
+  /** Where the local stack plays the identity provider; null: the real one is used. */
+  idpUrl: string | null;
 }
 
-const Answer = z.object({ http_url: z.string(), ws_url: z.string(), demo_model: z.boolean().default(false) });
+const Answer = z.object({
+  http_url: z.string(),
+  ws_url: z.string(),
+  demo_model: z.boolean().default(false),
+  idp_url: z.url({ protocol: /^https?$/ }).nullish(),
+});
 
 /** Takes an address such as `wss://ID.execute-api.REGION.amazonaws.com/live` apart. */
 function splitSocketUrl(wsUrl: string): Config["socket"] {
@@ -26,5 +33,6 @@ export async function loadConfig(): Promise<Config> {
     httpUrl: answer.http_url.replace(/\/+$/, ""),
     socket: splitSocketUrl(answer.ws_url),
     demoModel: answer.demo_model,
+    idpUrl: answer.idp_url ?? null,
   };
 }

@@ -6,6 +6,8 @@ export class RequestError extends Error {
     message: string,
     /** The backend's code for it, or null when none came. */
     readonly code: string | null = null,
+    /** After how many seconds it may be worth another try, if the backend said so. */
+    readonly retryAfter: number | null = null,
   ) {
     super(message);
   }
@@ -46,5 +48,7 @@ async function refusal(response: Response): Promise<RequestError> {
   const body = (await response.json().catch(() => null)) as { code?: unknown; message?: unknown } | null;
   const code = typeof body?.code === "string" ? body.code : null;
   const said = code !== null && typeof body?.message === "string" ? body.message : null;
-  return new RequestError(known ?? said ?? "The server has a problem. Try again in a moment.", code);
+  const after = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  const sentence = known ?? said ?? "The server has a problem. Try again in a moment.";
+  return new RequestError(sentence, code, Number.isNaN(after) ? null : after);
 }

@@ -1,5 +1,6 @@
 import { useMemo, useRef, useState } from "react";
 import { z } from "zod";
+import { Codex } from "../codex/Codex";
 import type { Config } from "../config";
 import { ModelPicker } from "../models/ModelPicker";
 import { SandboxPanel } from "../sandbox/SandboxPanel";
@@ -57,6 +58,7 @@ function OpenThread({ config, thread, threads }: ThreadViewProps) {
       <header className="bar">
         <h1>{thread.title || "New thread"}</h1>
         {/* The panels of what the thread has: its sandbox, and whatever it is connected to. */}
+        <Codex config={config} thread={thread.id} sandbox={sandbox} online={connection.lostAt === null} />
         <SandboxPanel sandbox={sandbox} />
       </header>
       {opening === null && problem !== null && (
@@ -102,6 +104,7 @@ function OpenThread({ config, thread, threads }: ThreadViewProps) {
           config={config}
           thread={thread.id}
           chosen={thread.model ?? ""}
+          codex={sandbox.status?.codex?.connected ?? null}
           onChoose={(model) => threads.choose(thread.id, model)}
         />
       </Composer>

@@ -2,19 +2,38 @@ import { useEffect, useState } from "react";
 import type { Config } from "../config";
 import { Icon } from "../ui/Icon";
 import { Popover } from "../ui/Popover";
-import { loadModels, nameOf, type Offer } from "./models";
+import { CODEX, loadModels, nameOf, type Offer } from "./models";
 
 interface ModelPickerProps {
   config: Config;
   thread: string;
   /** `provider/id`, or empty for the default, whichever it is. */
   chosen: string;
+  /** Whether the thread is connected to ChatGPT, which changes what there is to choose from; null: not known yet. */
+  codex: boolean | null;
   onChoose: (model: string) => void;
 }
 
 /** Which model answers the next message. The list is asked for when it is opened, since that takes a sandbox. */
-export function ModelPicker({ config, thread, chosen, onChoose }: ModelPickerProps) {
+export function ModelPicker({ config, thread, chosen, codex, onChoose }: ModelPickerProps) {
   const [offers, setOffers] = useState<Offer[] | null>(null);
+  const changed = useChanged(codex);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: asked again with each change of the connection
+  useEffect(() => {
+    if (changed === 0) return;
+    let wanted = true;
+    // What was chosen of ChatGPT goes with it.
+    if (codex === false && chosen.startsWith(`${CODEX}/`)) onChoose("");
+    setOffers(null);
+    loadModels(config, thread).then(
+      (answer) => wanted && setOffers(answer),
+      // Without a list the default is named as such, and opening the list asks again.
+      () => undefined,
+    );
+    return () => {
+      wanted = false;
+    };
+  }, [changed]);
   const known = offers?.find((offer) => (chosen === "" ? offer.default : nameOf(offer) === chosen));
   const label = known?.name ?? (chosen === "" ? "Default model" : chosen.slice(chosen.indexOf("/") + 1));
   const trigger = (
@@ -37,6 +56,15 @@ export function ModelPicker({ config, thread, chosen, onChoose }: ModelPickerPro
       )}
     </Popover>
   );
+}
+
+/** How often a value has changed since it was first known. */
+function useChanged(value: boolean | null): number {
+  const [seen, setSeen] = useState({ value, times: 0 });
+  if (value === null || value === seen.value) return seen.times;
+  const next = { value, times: seen.value === null ? 0 : seen.times + 1 };
+  setSeen(next);
+  return next.times;
 }
 
 interface OffersProps {
@@ -94,6 +122,7 @@ function Offers({ load, offers, onOffers, chosen, onChoose }: OffersProps) {
 
 /** Who provides it, and whether it is the default. The configured model's provider has no name of its own. */
 function from({ provider, default: isDefault }: Offer): string {
-  const facts = [provider === "default" ? "" : provider, isDefault ? "default" : ""];
+  const name = provider === CODEX ? "ChatGPT" : provider === "default" ? "" : provider;
+  const facts = [name, isDefault ? "default" : ""];
   return facts.filter((fact) => fact !== "").join(" · ");
 }

@@ -23,7 +23,7 @@ const PHASES: Record<string, string> = {
 export function SandboxPanel({ sandbox }: { sandbox: SandboxView }) {
   const state = sandbox.status?.state ?? "unknown";
   const trigger = (
-    <span className="sandbox" data-state={state} aria-live="polite">
+    <span className="sign sandbox" data-state={state} aria-live="polite">
       {STATES[state] ?? "Sandbox"}
     </span>
   );
@@ -52,6 +52,7 @@ function Details({ sandbox }: { sandbox: SandboxView }) {
         {state === "starting" && <Time name="Asked for" at={status?.requested_at} />}
         {state === "running" && <Time name="Running since" at={status?.started_at} />}
         {state === "running" && status?.opencode_version && <Fact name="OpenCode" value={status.opencode_version} />}
+        {status?.codex?.connected && <Fact name="ChatGPT" value={status.codex.account_id ?? "connected"} />}
         {!up && status?.reason && <Fact name="Ended" value={status.reason} />}
       </dl>
       {problem !== null && (

@@ -4,6 +4,14 @@ import { callApi } from "../api";
 import { useSignal } from "../chat/signals";
 import type { Config } from "../config";
 
+/** The thread's connection to ChatGPT. */
+const Codex = z.object({
+  connected: z.boolean(),
+  account_id: z.string().nullish(),
+  reconnect_required: z.boolean().default(false),
+});
+export type Codex = z.infer<typeof Codex>;
+
 /** A sandbox as the backend tells of it; times are epoch seconds. */
 const Status = z.object({
   state: z.string(),
@@ -12,6 +20,7 @@ const Status = z.object({
   started_at: z.number().nullish(),
   opencode_version: z.string().nullish(),
   reason: z.string().nullish(),
+  codex: Codex.nullish(),
 });
 export type Status = z.infer<typeof Status>;
 

@@ -32,6 +32,7 @@ export function DeleteThread({ config, thread, onClose, onDeleted }: DeleteThrea
     <Confirmation
       title="Delete this thread?"
       action="Delete"
+      doing="Deleting…"
       busy={busy}
       onConfirm={() => void confirm()}
       onCancel={onClose}

@@ -1,9 +1,11 @@
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import type { ReactNode } from "react";
+import { Dialog } from "./Dialog";
 
 interface ConfirmationProps {
   title: string;
-  /** What the button that does it says. */
+  /** What the button that does it says, and what it says meanwhile. */
   action: string;
+  doing: string;
   /** While it is being done. */
   busy: boolean;
   onConfirm: () => void;
@@ -11,27 +13,19 @@ interface ConfirmationProps {
   children: ReactNode;
 }
 
-/** Asks before something that cannot be taken back. The browser keeps the focus in it, and gives it back. */
-export function Confirmation({ title, action, busy, onConfirm, onCancel, children }: ConfirmationProps) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const heading = useId();
-  useEffect(() => {
-    const element = dialog.current;
-    element?.showModal();
-    return () => element?.close();
-  }, []);
+/** Asks before something that cannot be taken back. */
+export function Confirmation({ title, action, doing, busy, onConfirm, onCancel, children }: ConfirmationProps) {
   return (
-    <dialog ref={dialog} className="confirmation" aria-labelledby={heading} onCancel={onCancel}>
-      <h2 id={heading}>{title}</h2>
+    <Dialog title={title} className="confirmation" onClose={onCancel}>
       {children}
       <div className="actions">
         <button type="button" onClick={onCancel}>
           Cancel
         </button>
         <button type="button" className="danger" disabled={busy} onClick={onConfirm}>
-          {busy ? "Deleting…" : action}
+          {busy ? doing : action}
         </button>
       </div>
-    </dialog>
+    </Dialog>
   );
 }

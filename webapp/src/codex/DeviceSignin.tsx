@@ -1,0 +1,33 @@
+import { CopyButton } from "../ui/CopyButton";
+import type { Attempt } from "./attempt";
+import { LocalProvider, ProviderLink } from "./ProviderLink";
+import { TimeLeft } from "./TimeLeft";
+
+interface DeviceSigninProps {
+  attempt: Attempt;
+  idpUrl: string | null;
+}
+
+/** A sign-in with a code: the code, and where to take it. */
+export function DeviceSignin({ attempt, idpUrl }: DeviceSigninProps) {
+  const { user_code: code, url, instructions, expires_at } = attempt;
+  const local = idpUrl && `${idpUrl}/codex/device${code ? `?${new URLSearchParams({ user_code: code })}` : ""}`;
+  return (
+    <>
+      {code ? (
+        <div className="user-code">
+          <output aria-label="Code">{code}</output>
+          <CopyButton text={code} label="Copy code" />
+        </div>
+      ) : (
+        <p className="instructions">{instructions}</p>
+      )}
+      <p className="warning">Never share this code with anyone.</p>
+      <p className="go">
+        {url && <ProviderLink url={url} primary={!local} />}
+        <TimeLeft at={expires_at} />
+      </p>
+      {local && <LocalProvider url={local} />}
+    </>
+  );
+}
