@@ -1,5 +1,6 @@
 """sandboxd's routes, and only those: what they do is in the modules they call."""
 
+from http import HTTPStatus
 from typing import Annotated
 
 import httpx
@@ -153,9 +154,12 @@ async def _answer_invalid(_: Request, error: Exception) -> Response:
     return JSONResponse(refusal.body(), refusal.status)
 
 
-async def _answer_no_route(_: Request, _error: Exception) -> Response:
-    """What the framework itself refuses: an unknown method, a body that is not JSON at all."""
-    return JSONResponse(NotFoundError().body(), NotFoundError.status)
+async def _answer_no_route(_: Request, error: Exception) -> Response:
+    """What the framework itself refuses: an unknown method, or a body that it cannot read (nested too deeply)."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    unreadable = error.status_code == HTTPStatus.BAD_REQUEST
+    refusal = InvalidRequestError() if unreadable else NotFoundError()
+    return JSONResponse(refusal.body(), refusal.status)
 
 
 async def _answer_internal(_: Request, _error: Exception) -> Response:

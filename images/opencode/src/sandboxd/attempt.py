@@ -35,7 +35,8 @@ class Attempt:
         """What was approved, until it is accepted: held here and nowhere else."""
         self.unanswered = False
         """OpenCode may still be asking the provider for a code, and would take the answer for the next attempt's."""
-        self._grant: Grant | None = None
+        self._account_id: str | None = None
+        self._expires_at: int | None = None
         self._left_pending = asyncio.Event()
         self._over = asyncio.Event()
         self._closed = False
@@ -55,17 +56,18 @@ class Attempt:
 
     def state(self) -> SigninState:
         """What may be told of it: nothing of what was approved, once it is not wanted any more."""
-        told = self._grant if self.status in (SigninStatus.APPROVED, SigninStatus.ACCEPTED) else None
+        counts = self.status in (SigninStatus.APPROVED, SigninStatus.ACCEPTED)
         return SigninState(
             attempt_id=self.id,
             status=self.status,
-            account_id=told.account_id if told else None,
-            expires_at=told.expires // 1000 if told else None,
+            account_id=self._account_id if counts else None,
+            expires_at=self._expires_at if counts else None,
         )
 
     def approve(self, entry: Entry, grant: Grant, *, seconds: float) -> None:
         """Hold what was approved; from now on *seconds* at least are left to accept it."""
-        self.entry, self._grant = entry, grant
+        self.entry = entry
+        self._account_id, self._expires_at = grant.account_id, grant.expires // 1000
         self._deadline = max(self._deadline, time.monotonic() + seconds)
         self._enter(SigninStatus.APPROVED)
 

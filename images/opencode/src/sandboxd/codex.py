@@ -109,7 +109,8 @@ async def callback(client: httpx.AsyncClient, method: Method) -> CallbackEnd:
         if answer.status_code == HTTPStatus.OK and answer.json() is True:
             return CallbackEnd.APPROVED
         denied = answer.json().get("name") == "ProviderAuthOauthCallbackFailed"
-    except httpx.HTTPError:
+    except (httpx.HTTPError, RuntimeError):
+        # The latter: it was ended, and its client closed, before it could be asked.
         return CallbackEnd.LOST
     except (ValueError, AttributeError):
         return CallbackEnd.FAILED

@@ -5,6 +5,7 @@ OpenCode takes a prompt (204) well before it is busy with it, up to seconds when
 events tells: first the prompt's part, then the session's status.
 """
 
+import json
 import secrets
 import time
 from collections.abc import Callable
@@ -14,14 +15,14 @@ from http import HTTPStatus
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sandboxd.errors import OpenCodeError
+from sandboxd.errors import InvalidRequestError, OpenCodeError, SandboxdError
 from sandboxd.events import RESYNC
 from sandboxd.maintenance import Maintenance
 from sandboxd.supervisor import Supervisor
 
 TAKEN_SECONDS = 60
 """A prompt of which nothing is heard for so long is given up as lost."""
-CALL_SECONDS = 30
+CALL_SECONDS = 9
 TYPE_BYTES = 80
 
 
@@ -106,6 +107,7 @@ class Prompts:
 
         Raises:
             NotReadyError: that took too long.
+            InvalidRequestError: it is not JSON.
             OpenCodeError: OpenCode did not answer.
         """
         part_id = prompt.part_id()
@@ -115,6 +117,9 @@ class Prompts:
         except httpx.HTTPError as exc:
             # Whether it was taken cannot be known: it stays under way until it is heard of, or given up.
             raise OpenCodeError from exc
+        except SandboxdError:
+            self.under_way.discard(part_id)
+            raise
         if answer.status_code != HTTPStatus.NO_CONTENT:
             self.under_way.discard(part_id)
         return answer
@@ -127,5 +132,10 @@ class Prompts:
             if (default := self.default_model()) is not None:
                 provider, _, name = default.partition("/")
                 body["model"] = {"providerID": provider, "modelID": name}
+        try:
+            content = json.dumps(body, allow_nan=False)
+        except ValueError as exc:
+            raise InvalidRequestError from exc
         url = client.base_url.copy_with(path=f"/session/{session_id}/prompt_async", query=query or None)
-        return await client.post(url, json=body, timeout=CALL_SECONDS)
+        headers = {"content-type": "application/json"}
+        return await client.post(url, content=content, headers=headers, timeout=CALL_SECONDS)

@@ -206,6 +206,6 @@ class Supervisor:
             with self._proxy.warming():
                 async with asyncio.timeout(self._boot_seconds):
                     await Conversation(opencode.client).warm_up(session_id)
-            self._warm_up_left = False
         except (OpenCodeError, TimeoutError):
             logger.warning("OpenCode was not warmed up")
+        self._warm_up_left = False

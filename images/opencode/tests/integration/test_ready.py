@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 import httpx
-from harness import API_KEY, Sandboxd, ScriptedModel, turn_of
+import pytest
+from harness import API_KEY, Sandboxd, ScriptedModel, answer_of, turn_of
 
 
 def test_status_tells_of_the_session(ready: Sandboxd) -> None:
@@ -138,6 +139,38 @@ def test_unknown_routes_are_not_found(ready: Sandboxd) -> None:
     answers += [ready.call("PATCH", "/sandboxd/hello")]
 
     assert {(404, "not_found")} == {(answer.status_code, answer.json()["code"]) for answer in answers}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"hello", 422),
+        (b"[]", 422),
+        (b"{}", 422),
+        (b'{"parts":[]}', 422),
+        (b'{"parts":[1]}', 422),
+        (b'{"parts":[{"type":"text","text":NaN}]}', 422),
+        (b'{"parts":[{"type":"text","text":%s}]}' % (b"[" * 2000 + b"]" * 2000), 422),
+        (b'{"parts":[{"type":"nonsense"}]}', 400),
+        (b'{"model":{"providerID":1},"parts":[{"type":"text","text":"hi"}]}', 422),
+    ],
+)
+def test_a_malformed_prompt_is_refused(ready: Sandboxd, body: bytes, status: int) -> None:
+    """By sandboxd or, where it does not mind, by OpenCode; nothing of it makes a fault of ours."""
+    session = ready.call("GET", "/sandboxd/status").json()["session_id"]
+    headers = {"authorization": f"Bearer {ready.plane.turn()}", "content-type": "application/json"}
+    answer = ready.client.post(f"/session/{session}/prompt_async", content=body, headers=headers)
+
+    assert answer.status_code == status, answer.text
+
+
+def test_text_that_is_not_unicode_is_passed_on(ready: Sandboxd) -> None:
+    """Half a surrogate pair is JSON all the same."""
+    with ready.events() as lines:
+        next(lines)
+        ready.prompt("hi \ud800")
+        assert answer_of(turn_of(lines)) == "hello"
 
 
 def test_a_malformed_query_is_invalid(ready: Sandboxd) -> None:

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from harness import ControlPlane, Sandboxd, ScriptedModel, answer_of, running, turn_of
@@ -322,12 +324,13 @@ def test_another_account_counts_when_it_is_accepted(sandboxd: Sandboxd, provider
     second.follow()
     approved = second.watch()
     turns = [asked(sandboxd)]
+    before = {entry["account_id"] for entry in provider.journal("responses")}
     assert second.accept().status_code == 200
     turns.append(asked(sandboxd))
 
     assert (approved["status"], approved["account_id"]) == ("approved", "acct-2")
     assert [restarts(turn) for turn in turns] == [[], []]
-    assert [entry["account_id"] for entry in provider.journal("responses")][-2:] == ["acct-1", "acct-2"]
+    assert (before, provider.journal("responses")[-1]["account_id"]) == ({"acct-1"}, "acct-2")
 
 
 def test_refresh_during_an_attempt_is_kept(sandboxd: Sandboxd, provider: IdentityProvider) -> None:
@@ -347,6 +350,64 @@ def test_refresh_during_an_attempt_is_kept(sandboxd: Sandboxd, provider: Identit
     assert entry["refresh"] != refreshed["refresh"]
     assert (model_of(refreshing), model_of(asked(sandboxd))) == ("openai", "openai")
     assert "refresh_token_reused" not in {entry["outcome"] for entry in provider.journal("oauth_token")}
+
+
+def test_malformed_attempts_are_refused(sandboxd: Sandboxd) -> None:
+    """Before anything is asked of OpenCode; what was sent is not repeated."""
+    begin: list[dict[str, object]] = [
+        {"attempt_id": "a/b", "method": 1, "seconds": 60},
+        {"attempt_id": "a", "method": 7, "seconds": 60},
+        {"attempt_id": "a", "method": 1, "seconds": 901},
+        {"attempt_id": "a", "method": 0, "seconds": 291},
+        {"attempt_id": "a", "method": 1, "seconds": 0},
+        {},
+    ]
+    attempt = Attempt(sandboxd)
+    answers = [attempt.call("POST", "", body) for body in begin]
+    answers += [attempt.call("GET", f"/{attempt.id}?wait=51")]
+    answers += [attempt.call("POST", f"/{attempt.id}/redirect", {"code": "canary"})]
+    unknown = [
+        attempt.call("GET", "/other"),
+        attempt.call("DELETE", "/other"),
+        attempt.call("POST", "/other/callback"),
+        attempt.call("POST", "/other/accept"),
+        attempt.call("POST", "/other/redirect", {"code": "c", "state": "s"}),
+    ]
+
+    assert {(422, "invalid_request")} == {(answer.status_code, answer.json()["code"]) for answer in answers}
+    assert not any("canary" in answer.text for answer in answers)
+    assert {(404, "no_signin")} == {(answer.status_code, answer.json()["code"]) for answer in unknown}
+
+
+def test_browser_sign_in(sandboxd: Sandboxd, provider: IdentityProvider) -> None:
+    """The redirect is relayed inside; a wrong state ends the attempt; a cancelled one is out of the way."""
+    with contextlib.closing(socket.socket()) as probe:
+        if probe.connect_ex(("127.0.0.1", 1455)) == 0:
+            pytest.skip("another listener is on OpenCode's port")
+    attempts = [Attempt(sandboxd, method=0) for _ in range(3)]
+    urls = []
+    for attempt in attempts:
+        attempt.begin_when_possible()
+        urls.append(attempt.begin().json()["url"])
+        attempt.follow()
+        if attempt is attempts[0]:
+            cancelled = attempt.cancel().json()["status"]
+        elif attempt is attempts[1]:
+            wrong = attempt.call("POST", f"/{attempt.id}/redirect", {"code": "canary-code", "state": "wrong"})
+            failed = attempt.status()
+    query = {name: values[0] for name, values in parse_qs(urlsplit(urls[-1]).query).items()}
+    back = provider.client.post("/oauth/authorize/approve", data=query).headers["location"]
+    came_back = {name: values[0] for name, values in parse_qs(urlsplit(back).query).items()}
+    relayed = attempts[-1].call("POST", f"/{attempts[-1].id}/redirect", came_back)
+    approved = attempts[-1].watch()
+    again = attempts[-1].call("POST", f"/{attempts[-1].id}/redirect", came_back)
+    log = sandboxd.log()
+
+    assert (cancelled, failed) == ("cancelled", "failed")
+    assert (wrong.status_code, wrong.json()["code"]) == (502, "opencode_error")
+    assert (relayed.status_code, approved["status"], approved["account_id"]) == (200, "approved", "acct-1")
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    assert not any(secret in log for secret in ("canary-code", came_back["code"]))
 
 
 def expire(sandboxd: Sandboxd) -> None:
