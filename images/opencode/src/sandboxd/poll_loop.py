@@ -9,6 +9,7 @@ who may want it or not.
 import asyncio
 import contextlib
 import logging
+import time
 
 import httpx
 
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
 REFRESH_SECONDS = 1.0
 """A change of the file that the wait outlives by so long is OpenCode's refresh of the tokens that are in use."""
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 4.0
 
 
 class PollLoop:
@@ -32,8 +33,6 @@ class PollLoop:
         self._file = file
         self._method = method
         self._changed: Entry | None = None
-        self._explained = asyncio.Event()
-        self._explained.set()
         self.kept: Entry | None = None
         self.ended = False
 
@@ -50,7 +49,6 @@ class PollLoop:
         finally:
             tracker.cancel()
             self.ended = True
-            self._explained.set()
         if end is not CallbackEnd.APPROVED:
             return end, None
         approved = await self._read_settled()
@@ -58,6 +56,10 @@ class PollLoop:
             self.kept = self._changed
         self.put_back()
         return end, approved
+
+    def forget(self) -> None:
+        """There is nothing in use any more."""
+        self.kept = self._changed = None
 
     def put_back(self) -> None:
         """Make auth.json what it was, whatever was written since; for when OpenCode has ended, too."""
@@ -67,22 +69,36 @@ class PollLoop:
             logger.warning("auth.json %s", exc)
 
     async def settle(self) -> None:
-        """Return when a change of auth.json, if there was one just now, is known for what it is."""
+        """Return when auth.json holds nothing but what is known for what it is, or after a while."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
-                await self._explained.wait()
+                while True:
+                    if self.ended or self._look() == self.kept:
+                        return
+                    await asyncio.sleep(LOOK_SECONDS)
 
     async def _track_refreshes(self) -> None:
         """Tokens that OpenCode refreshed must not be put back to those it had before: those are used up."""
+        since = 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            with contextlib.suppress(AuthFileError):
-                if (entry := self._file.read()) is not None and entry != self.kept:
-                    self._changed = entry
-                    self._explained.clear()
-                    await asyncio.sleep(REFRESH_SECONDS)
-                    self.kept, self._changed = entry, None
-                    self._explained.set()
+            entry, now = self._look(), time.monotonic()
+            if entry == self.kept:
+                self._changed = None
+            elif entry != self._changed:
+                self._changed, since = entry, now
+            elif now - since >= REFRESH_SECONDS:
+                self.kept, self._changed = entry, None
+
+    def _look(self) -> Entry | None:
+        """The entry in use, as far as that can be told now: only one of the same account can be its refresh."""
+        try:
+            entry = self._file.read()
+        except AuthFileError:
+            return self._changed or self.kept
+        if entry is None or self.kept is None or entry.get("accountId") != self.kept.get("accountId"):
+            return self.kept
+        return entry
 
     async def _read_settled(self) -> Entry | None:
         deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS

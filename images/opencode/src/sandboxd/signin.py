@@ -166,7 +166,7 @@ class SignIn:
         if attempt is not None and attempt.live:
             self._end(attempt, SigninStatus.CANCELLED)
         if attempt is not None and attempt.loop is not None:
-            attempt.loop.kept = None
+            attempt.loop.forget()
         try:
             removed = self._file.read() is not None
             self._file.put(None)
