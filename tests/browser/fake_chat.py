@@ -11,8 +11,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from tests.browser.fake_codex import FakeCodex
 
 ANSWER = ("This ", "is ", "the ", "whole ", "answer.")
 
@@ -27,6 +29,7 @@ class FakeChat:
         self.sandbox: dict[str, Any] = {"state": "stopped"}
         self.models: list[dict[str, Any]] | None = None
         self.deletable = True
+        self.codex = FakeCodex()
         self._running: dict[str, str] = {}
 
     def app(self, page: str) -> Starlette:
@@ -34,8 +37,9 @@ class FakeChat:
         cors = Middleware(
             CORSMiddleware,
             allow_origins=[page],
-            allow_headers=["authorization"],
+            allow_headers=["authorization", "content-type", "prefer"],
             allow_methods=["GET", "POST", "DELETE"],
+            expose_headers=["retry-after"],
         )
         return Starlette(
             routes=[
@@ -44,6 +48,7 @@ class FakeChat:
                 Route("/http/api/sandbox/{thread}/models", self._models),
                 Route("/http/api/threads/{thread}", self._delete, methods=["DELETE"]),
                 WebSocketRoute("/ws/live", self._socket),
+                Mount("/http", self.codex.app()),
             ],
             middleware=[cors],
         )
@@ -52,7 +57,7 @@ class FakeChat:
         return JSONResponse(self.histories.get(request.path_params["thread"], []))
 
     async def _sandbox(self, _: Request) -> Response:
-        return JSONResponse(self.sandbox)
+        return JSONResponse({**self.sandbox, "codex": self.codex.status})
 
     async def _models(self, _: Request) -> Response:
         return refusal(503, "The sandbox is still starting.") if self.models is None else JSONResponse(self.models)
@@ -68,6 +73,7 @@ class FakeChat:
             await socket.close()
             return
         await socket.accept()
+        self.codex.met(socket)
         try:
             async for text in socket.iter_text():
                 frame = json.loads(text)
@@ -77,6 +83,8 @@ class FakeChat:
                     return
         except WebSocketDisconnect:
             return
+        finally:
+            self.codex.sockets.discard(socket)
 
     async def _act(self, wire: "Wire", thread: str, frame: dict[str, Any]) -> bool:
         """Whether the connection is dropped after this frame."""

@@ -15,10 +15,10 @@ export function DeviceSignin({ attempt, idpUrl }: DeviceSigninProps) {
   return (
     <>
       {code ? (
-        <div className="user-code">
-          <output aria-label="Code">{code}</output>
+        <figure className="user-code" aria-label="Code">
+          <strong>{code}</strong>
           <CopyButton text={code} label="Copy code" />
-        </div>
+        </figure>
       ) : (
         <p className="instructions">{instructions}</p>
       )}

@@ -10,8 +10,11 @@ export function ProviderLink({ url, primary }: ProviderLinkProps) {
   const { host, pathname } = new URL(url);
   return (
     <a className={primary ? "button primary" : "button"} href={url} target="_blank" rel="noopener noreferrer">
-      Open {host}
-      {pathname}
+      <span>
+        Open {host}
+        <wbr />
+        {pathname}
+      </span>
       <Icon name="away" />
     </a>
   );

@@ -29,8 +29,7 @@ export function SigninDialog({ signin, stage, codex, idpUrl, onDisconnect, onClo
   // biome-ignore lint/correctness/useExhaustiveDependencies: with each stage
   useEffect(() => {
     const { current } = contents;
-    if (current?.contains(document.activeElement)) return;
-    current?.querySelector<HTMLElement>(".primary, button")?.focus();
+    (current?.querySelector<HTMLElement>(".primary") ?? current?.querySelector("button"))?.focus();
   }, [stage.at]);
   const begin = (method: typeof BROWSER | typeof DEVICE, replace = false) => void signin.begin(method, replace);
   return (

@@ -1,0 +1,128 @@
+"""Connecting ChatGPT as a person does: the real stack, the real OpenCode, the local identity provider."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, Response, expect
+
+from local.stack.stack_file import StackFile
+from tests.waiting import eventually
+
+# The first sign-in of a thread starts a sandbox, which on a busy machine takes its time.
+START_MS = 60_000
+HOPS = 3
+
+CALL = """
+async ([api, thread]) => {
+    const session = await fetch("/session", {
+        method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({thread}),
+    });
+    const {token} = await session.json();
+    const url = `${api}/api/sandbox/${thread}/opencode/provider/openai/oauth`;
+    const init = {
+        method: "POST",
+        headers: {"Content-Type": "application/json", Authorization: `Bearer ${token}`},
+        body: JSON.stringify({method: 1}),
+    };
+    const begun = await (await fetch(`${url}/authorize`, init)).json();
+    window.ended = fetch(`${url}/callback`, init).then(async (answer) => [answer.status, await answer.json()]);
+    return begun.user_code;
+}
+"""
+
+
+@pytest.fixture
+def dialog(page: Page, stack: StackFile) -> Locator:
+    page.goto(stack.web_url)
+    page.get_by_role("button", name="Connect ChatGPT").click()
+    return page.get_by_role("dialog")
+
+
+def get_a_code(dialog: Locator, button: str = "Get a code") -> str:
+    dialog.get_by_role("button", name=button).click()
+    code = dialog.get_by_label("Code", exact=True)
+    expect(code).to_be_visible(timeout=START_MS)
+    return code.inner_text()
+
+
+def decide(stack: StackFile, decision: str, code: str) -> str:
+    """Approve or deny as the provider's page does; the account that did."""
+    answer = httpx.post(f"{stack.idp_url}/codex/device/{decision}", json={"user_code": code})
+    account: str = answer.raise_for_status().json()["account_id"]
+    return account
+
+
+@pytest.mark.timeout(240)
+def test_codex_answers_once_a_user_has_signed_in(page: Page, dialog: Locator, stack: StackFile) -> None:
+    """
+    The page may be reloaded meanwhile. After the approval account, models and default are shown, and the next
+    message is Codex's to answer, until the user disconnects.
+    """
+    code = get_a_code(dialog)
+    local = dialog.get_by_role("link", name="Open the local page").get_attribute("href")
+    assert parse_qs(urlsplit(local or "").query) == {"user_code": [code]}
+    page.reload()
+    expect(dialog.get_by_label("Code", exact=True)).to_have_text(code)
+
+    account = decide(stack, "approve", code)
+
+    expect(dialog.get_by_role("heading", name="ChatGPT is connected")).to_be_visible(timeout=START_MS)
+    expect(dialog).to_contain_text(account)
+    dialog.get_by_role("button", name="Done").click()
+    expect(page.get_by_role("button", name=re.compile("^Model: GPT"))).to_be_visible(timeout=START_MS)
+    page.get_by_role("button", name=re.compile("^Model: GPT")).click()
+    expect(page.get_by_role("radio", name=re.compile("^GPT.* ChatGPT · default$"))).to_be_checked()
+    page.keyboard.press("Escape")
+    page.get_by_label("Message", exact=True).fill("say hello from Codex")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Answer")).to_contain_text("hello from Codex", timeout=START_MS)
+    expect(page.get_by_text(re.compile("^openai/gpt"))).to_be_visible()
+
+    page.get_by_role("button", name="ChatGPT connected").click()
+    dialog.get_by_role("button", name="Disconnect…").click()
+    dialog.get_by_role("button", name="Disconnect", exact=True).click()
+
+    expect(page.get_by_role("button", name="Connect ChatGPT")).to_be_visible(timeout=START_MS)
+    expect(page.get_by_role("button", name="Model: demo")).to_be_visible(timeout=START_MS)
+
+
+@pytest.mark.timeout(240)
+def test_a_sign_in_that_is_not_wanted_ends(dialog: Locator, stack: StackFile) -> None:
+    """
+    Not possible through the browser, denied at the provider, cancelled here: the page says so, and goes on.
+    """
+    dialog.get_by_role("button", name="Through the browser").click()
+    expect(dialog.get_by_role("status")).to_contain_text("Not this way", timeout=START_MS)
+
+    decide(stack, "deny", get_a_code(dialog, "Sign in with a code"))
+    expect(dialog.get_by_role("status")).to_contain_text("did not let you in", timeout=START_MS)
+
+    get_a_code(dialog, "Start again")
+    dialog.get_by_role("button", name="Cancel the sign-in").click()
+    expect(dialog.get_by_role("status")).to_contain_text("called off")
+
+
+@pytest.mark.timeout(240)
+def test_a_plain_fetch_from_another_origin_waits_to_the_end(page: Page, stack: StackFile) -> None:
+    """
+    The browser follows the redirects by itself, with method, body and Authorization, preflights included.
+    """
+    hops: list[str] = []
+
+    def note(response: Response) -> None:
+        if response.status == 307 and "/oauth/callback" in response.url:
+            hops.append(response.url)
+
+    page.on("response", note)
+    page.goto(stack.web_url)
+    expect(page).to_have_url(re.compile("#."))
+    thread = urlsplit(page.url).fragment
+    code = page.evaluate(CALL, [stack.http_url, thread])
+    eventually(lambda: page.evaluate("1") and len(hops) >= HOPS, seconds=90)
+
+    account = decide(stack, "approve", code)
+
+    assert page.evaluate("window.ended") == [200, {"ok": True, "provider": "openai", "account_id": account}]
+    assert len(set(hops)) == len(hops)
