@@ -52,6 +52,7 @@ export function useSandbox(config: Config, thread: string): SandboxView {
   const [contextLost, setContextLost] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
   const [asking, setAsking] = useState(false);
+  const [starting, setStarting] = useState(false);
 
   const call = useCallback(
     async (method: "GET" | "POST" | "DELETE") => {
@@ -60,7 +61,9 @@ export function useSandbox(config: Config, thread: string): SandboxView {
         setProblem(null);
       } catch (error) {
         // A look that fails says nothing about the sandbox; the next one may succeed.
-        if (method !== "GET") setProblem(error instanceof Error ? error.message : String(error));
+        if (method === "GET") return;
+        setProblem(error instanceof Error ? error.message : String(error));
+        setStarting(false);
       }
     },
     [config, thread],
@@ -68,6 +71,7 @@ export function useSandbox(config: Config, thread: string): SandboxView {
   const refresh = useCallback(() => void call("GET"), [call]);
   const ask = async (method: "POST" | "DELETE") => {
     setAsking(true);
+    setStarting(method === "POST");
     await call(method);
     setAsking(false);
   };
@@ -80,15 +84,17 @@ export function useSandbox(config: Config, thread: string): SandboxView {
   });
   useEffect(refresh, [refresh]);
   useEffect(() => {
+    // A start goes on with every call that asks for it: whoever has begun one sees it through.
+    const look = () => void call(starting && state === "starting" ? "POST" : "GET");
     const pause = CHANGING.includes(state ?? "") ? LOOK_EVERY_MS : GLANCE_EVERY_MS;
-    const timer = setInterval(() => document.hidden || refresh(), pause);
-    const shown = () => document.hidden || refresh();
+    const timer = setInterval(() => document.hidden || look(), pause);
+    const shown = () => document.hidden || look();
     document.addEventListener("visibilitychange", shown);
     return () => {
       clearInterval(timer);
       document.removeEventListener("visibilitychange", shown);
     };
-  }, [state, refresh]);
+  }, [state, starting, call]);
 
   return {
     status,
