@@ -137,7 +137,8 @@ class FakeChat:
                 await wire.chunk(
                     request, type="data-sandbox", data={"state": "starting", "detail": detail}, transient=True
                 )
-            await wire.chunk(request, type="data-sandbox", data={"state": "running"}, transient=True)
+            self.sandbox = {"state": "running"}
+            await wire.chunk(request, type="data-sandbox", data=self.sandbox, transient=True)
             await wire.words(request, ANSWER)
             await wire.send_response(request, done=True, outcome="completed")
             self._finish(thread)
