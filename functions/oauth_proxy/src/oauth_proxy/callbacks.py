@@ -25,7 +25,7 @@ from threadbox.errors import (
 )
 from threadbox.sessions import CLOCK_SKEW, Session
 
-LOOK_EVERY = 0.5
+LOOK_EVERY = 0.25
 BUSY_RETRY_AFTER = 5
 # How long the end of an attempt is still told to a token that expired while it was waited for.
 TOLD_LATE = 60

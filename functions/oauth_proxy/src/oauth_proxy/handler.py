@@ -38,9 +38,10 @@ settings = Settings()
 table = boto3.resource("dynamodb").Table(settings.table_name)
 attempts = AttemptService(
     signins=SigninStore(table=table, grants=GrantStore(table=table), per_hour=settings.signins_per_hour),
+    # Whoever calls comes again by himself; a call repeated in here would stand behind the one that is late.
     control=SandboxControlClient(
         client=boto3.client(
-            "lambda", config=Config(connect_timeout=2, read_timeout=12, retries={"total_max_attempts": 2})
+            "lambda", config=Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1})
         ),
         function=settings.sandbox_ctl_function,
     ),
