@@ -10,7 +10,7 @@ import yaml
 
 from local.stack.session_token import session_token
 from local.stack.stack_file import StackFile
-from tests.stacks import ROOT, STATE, run_stack, stack_file
+from tests.stacks import ROOT, SCALED, STATE, run_stack, stack_file
 
 # boto3 reads these when a client is made; no test may ever reach an account.
 os.environ.update(
@@ -72,7 +72,7 @@ def stack() -> Iterator[StackFile]:
     STATE.mkdir(parents=True, exist_ok=True)
     with (STATE / "users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        done = run_stack("up", state=STATE)
+        done = run_stack("up", state=STATE, settings=SCALED)
         assert done.returncode == 0, done.stderr
         yield stack_file(STATE)
         fcntl.flock(users, fcntl.LOCK_UN)

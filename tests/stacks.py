@@ -13,6 +13,9 @@ STATE = ROOT / ".local" / "test-stack"
 UP_SECONDS = 300
 SETTINGS = ("MODEL_", "THREADBOX_", "SANDBOX_", "CODEX_", "REAL_CODEX", "ANTHROPIC_", "OPENAI_")
 
+# The shared stack's sign-ins take seconds where others take minutes.
+SCALED = {"CODEX_CALLBACK_TIMEOUT_SECONDS": "40", "CODEX_ABANDON_SECONDS": "12", "CODEX_HOP_SECONDS": "2"}
+
 
 def run_stack(
     *command: str, state: Path, settings: Mapping[str, str] | None = None

@@ -1,0 +1,123 @@
+"""Signing in on the stack, as the web app, its user and the identity provider see it."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic, time
+from typing import Any
+
+import httpx
+
+from tests.e2e.threads import Thread
+from tests.waiting import eventually
+
+PATIENCE = 150
+
+
+class SigningIn:
+    """The sign-ins of one thread."""
+
+    def __init__(self, stack: Any, token: Any) -> None:
+        self.thread = Thread(stack, token)
+        self.stack = stack
+        self.new_token = token
+        self.path = f"/api/sandbox/{self.thread.name}/opencode/provider/openai"
+        self.key = {"thread_id": self.thread.name, "sk": "SIGNIN"}
+        self.http = self.client(self.thread.token)
+        self.idp = httpx.Client(base_url=stack.idp_url, timeout=30)
+
+    def client(self, token: str, **options: Any) -> httpx.Client:
+        """Return a client that sends *token* and goes where it is sent on to: httpx with the options of the docs."""
+        options = {"follow_redirects": True, "timeout": httpx.Timeout(60)} | options
+        return httpx.Client(base_url=self.stack.http_url, headers={"Authorization": f"Bearer {token}"}, **options)
+
+    def authorize(self, method: int = 1, **body: Any) -> httpx.Response:
+        """Begin, whatever the answer."""
+        return self.http.post(f"{self.path}/oauth/authorize", json={"method": method, **body})
+
+    def begin(self, **body: Any) -> dict[str, Any]:
+        """Begin, as soon as what was before has ended, and return what the user needs."""
+        answers: list[httpx.Response] = []
+
+        def try_it() -> bool:
+            answers.append(self.authorize(**body))
+            return answers[-1].status_code not in (409, 503)
+
+        eventually(try_it, seconds=PATIENCE)
+        answer = answers[-1]
+        assert answer.status_code == 200, answer.text
+        begun: dict[str, Any] = answer.json()
+        return begun
+
+    def callback(self, client: httpx.Client | None = None, query: str = "", **headers: str) -> httpx.Response:
+        """Wait."""
+        path = f"{self.path}/oauth/callback{query}"
+        return (client or self.http).post(path, json={"method": 1}, headers=headers)
+
+    def curl(self) -> tuple[int, int, str]:
+        """Wait with curl and the options of the docs; return the status, how often it was sent on, and the body."""
+        done = subprocess.run(
+            ["curl", "--silent", "--location", "--header", f"Authorization: Bearer {self.thread.token}",
+             "--header", "Content-Type: application/json", "--data", '{"method":1}',
+             "--write-out", "\n%{http_code} %{num_redirects}",
+             f"{self.stack.http_url}{self.path}/oauth/callback"],
+            capture_output=True, text=True, timeout=PATIENCE, check=True,
+        )  # fmt: skip
+        body, _, said = done.stdout.rpartition("\n")
+        status, redirects = said.split()
+        return int(status), int(redirects), body
+
+    def attempt(self) -> dict[str, Any]:
+        """Return the attempt."""
+        attempt: dict[str, Any] = self.http.get(f"{self.path}/oauth/attempt").raise_for_status().json()
+        return attempt
+
+    def cancel(self) -> dict[str, Any]:
+        """Call it off."""
+        attempt: dict[str, Any] = self.http.delete(f"{self.path}/oauth/attempt").raise_for_status().json()
+        return attempt
+
+    def codex(self) -> dict[str, Any]:
+        """Return the connection's state."""
+        codex: dict[str, Any] = self.thread.sandbox()["codex"]
+        return codex
+
+    def decide(self, begun: dict[str, Any], decision: str = "approve", **more: str) -> float:
+        """Approve or deny as the user, at the provider; return when."""
+        answer = self.idp.post(f"/codex/device/{decision}", json={"user_code": begun["user_code"], **more})
+        assert answer.status_code == 200, answer.text
+        return monotonic()
+
+    def polls(self, begun: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return what OpenCode asked the provider about the code, oldest first."""
+        entries: list[dict[str, Any]] = self.idp.get("/journal").json()
+        return [e for e in entries if (e["endpoint"], e["user_code"]) == ("token", begun["user_code"])]
+
+    def answered(self, begun: dict[str, Any]) -> float:
+        """Return how many seconds ago OpenCode was told of the approval."""
+        return time() - next(e["time"] for e in self.polls(begun) if e["outcome"] == "ok")
+
+    @contextmanager
+    def fault(self, endpoint: str, mode: str, **more: float) -> Iterator[None]:
+        """Have the provider fail."""
+        self.idp.post("/faults", json={"endpoint": endpoint, "mode": mode, **more}).raise_for_status()
+        try:
+            yield
+        finally:
+            self.idp.post("/faults", json={"endpoint": endpoint, "mode": "ok"}).raise_for_status()
+
+    def close(self) -> None:
+        """Stop the sandbox."""
+        self.thread.close()
+        self.http.close()
+        self.idp.close()
+
+
+def codes(frames: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what the frames of a socket say about the sign-in."""
+    for frame in frames:
+        if frame["type"] == "cf_agent_use_chat_response" and frame["body"]:
+            chunk = json.loads(frame["body"])
+            if chunk["type"] == "data-codex":
+                yield chunk["data"]
