@@ -27,7 +27,7 @@ LIKE = "threadbox-chat-turn"
 """The function whose runtime and layer the test's function has."""
 
 FUNCTION = """
-import json, os, time
+import json, os, threading
 import boto3
 
 def handler(event, context):
@@ -44,7 +44,7 @@ def handler(event, context):
     if asked["routeKey"] == "raise":
         raise RuntimeError("secret")
     if asked["routeKey"] == "think":
-        time.sleep(10)
+        threading.Event().wait(10)
     return {"statusCode": 200, "body": "for nobody"}
 """
 
