@@ -115,7 +115,7 @@ class BareServer:
             yield BareSession(self.client, session, _events(response.raise_for_status()))
 
     async def _create(self) -> str:
-        answer = await self.client.post("/session", json={"title": "bench"})
+        answer = await self.client.post("/session", json={})
         identifier: str = answer.raise_for_status().json()["id"]
         return identifier
 
