@@ -15,7 +15,7 @@ SANDBOXD_API = $(UV) run --quiet --locked --project images/opencode python -m sa
 API = $(PY) -m local.contract.openapi
 ERRORS = $(PY) -m local.contract.errors
 
-.PHONY: help tools up down status logs token test bench check fix lock openapi deploy
+.PHONY: help tools up down status logs token test test-long bench check fix lock openapi deploy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -42,10 +42,14 @@ logs: tools ## logs of functions and sandboxes (ARGS="-f" follows)
 token: tools ## a session token: make token THREAD=… USER=… [TTL=900]
 	@$(PY) -m local.stack token --thread "$(THREAD)" --user "$(USER)" --ttl "$(or $(TTL),900)"
 
-test: tools ## all tests; ARGS="tests/unit -k turns" runs some of them
+test: tools ## all tests but the long ones; ARGS="tests/unit -k turns" runs some of them
 	@$(PY) -m local.stack install
-	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml images/opencode/tests)
-	@$(PY) -m pytest -q -n 2 --dist loadfile $(ARGS)
+	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -n 2 --dist loadfile images/opencode/tests)
+	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not long" $(ARGS)
+
+test-long: tools ## the tests that take minutes each
+	@$(PY) -m local.stack install
+	@$(PY) -m pytest -q -m long $(ARGS)
 
 bench: tools ## times, calls and memory against bare OpenCode; ARGS=--quick: a small run
 	@$(PY) -m bench $(ARGS)

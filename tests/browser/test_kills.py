@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect
 
 from tests.stacks import run_stack, stack_file
 
+pytestmark = pytest.mark.long
+
 PATIENCE_MS = 90_000
 START_MS = 60_000
 
