@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from harness import NODE_MODULES, Sandboxd, ScriptedModel, Start
@@ -13,13 +15,13 @@ AGENT = 61_234
 
 
 @pytest.fixture(scope="module")
-def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityProvider]:
-    """One whose authority the agent's user can read."""
-    directory = tmp_path_factory.mktemp("idp")
-    for path in (directory, directory.parent, directory.parent.parent):
-        path.chmod(0o755)
-    with identity_provider(directory, "--account", "acct-1") as provider:
-        yield provider
+def provider() -> Iterator[IdentityProvider]:
+    """One whose authority the agent's user can read: pytest's own directories are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="sandboxd-idp-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        with identity_provider(directory, "--account", "acct-1") as provider:
+            yield provider
 
 
 def ready(sandboxd: Sandboxd, model: ScriptedModel) -> Sandboxd:
