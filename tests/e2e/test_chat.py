@@ -89,6 +89,7 @@ def test_frame_sent_twice_is_answered_once(thread):
     assert ["say once", "once"] == thread.texts()
 
 
+@pytest.mark.long
 def test_dead_turn_function_is_noticed_at_once(thread, stack):
     """Killed in the middle, the turn's function leaves an error for the user and the text so far; the next works."""
     with thread.tab() as tab:
@@ -101,6 +102,7 @@ def test_dead_turn_function_is_noticed_at_once(thread, stack):
         assert "still here" == tab.answer(tab.ask("say still here")).text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("function", ["threadbox-chat-socket", "threadbox-sandbox-ctl"])
 def test_other_functions_may_die_during_an_answer(thread, stack, function):
     """What does not pass on the answer can be killed in the middle of it: answer and thread go on."""

@@ -8,6 +8,9 @@ import pytest
 
 from tests.e2e.turn_settings import FUNCTION, turn_settings
 
+# It changes the function that all others are answered by.
+pytestmark = pytest.mark.long
+
 WORDS = 300
 TEXT = " ".join(f"word{n}" for n in range(1, WORDS + 1))
 

@@ -134,9 +134,13 @@ def is_denied_and_then_waits_with_an_old_token(signing_in, _table):
         signing_in.client(signing_in.new_token(name, "bob")) as bob,
         ThreadPoolExecutor(1) as pool,
     ):
+        hops = []
+        short.event_hooks = {"response": [lambda told: hops.append(told) if told.is_redirect else None]}
         waiting = pool.submit(signing_in.callback, short)
         expired = eventually(lambda: refused(signing_in.callback(short, Prefer="respond-async")))
         of_bob = signing_in.callback(bob, f"?attempt={begun['attempt_id']}&hop=3")
+        gone = len(hops)
+        eventually(lambda: len(hops) > max(gone, 2))
         signing_in.decide(begun)
         answer = waiting.result()
     LATENCIES.append(signing_in.answered(begun))
