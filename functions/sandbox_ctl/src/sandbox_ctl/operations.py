@@ -9,6 +9,7 @@ from sandbox_ctl.service import SandboxService
 from threadbox.control import Disconnected, Reply
 from threadbox.errors import AppError, InvalidRequestError
 from threadbox.identifiers import ThreadId
+from threadbox.telemetry import logger
 
 
 class Ensure(BaseModel):
@@ -49,11 +50,15 @@ OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discr
 
 
 def perform(service: SandboxService, codex: CodexService, event: dict[str, Any]) -> dict[str, Any]:
-    """Perform the operation that *event* names; an error is an answer too."""
+    """Perform the operation that *event* names; an error is an answer too. Each leaves one line in the log."""
     try:
-        return _perform(service, codex, event).model_dump(mode="json", exclude_none=True)
+        reply = _perform(service, codex, event)
     except AppError as error:
-        return Reply.of_error(error).model_dump(mode="json", exclude_none=True)
+        reply = Reply.of_error(error)
+    outcome = next(iter(reply.model_fields_set))
+    code = {"code": reply.error.code} if reply.error else {}
+    logger.info(outcome, operation=event.get("operation"), thread_id=event.get("thread_id"), **code)
+    return reply.model_dump(mode="json", exclude_none=True)
 
 
 def _perform(service: SandboxService, codex: CodexService, event: dict[str, Any]) -> Reply:
