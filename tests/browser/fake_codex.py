@@ -13,12 +13,12 @@ from starlette.websockets import WebSocket
 
 from oauth_proxy.app import create_app
 from oauth_proxy.callbacks import Connected, Pending
-from oauth_proxy.notices import Notices
 from oauth_proxy.openai import Method
 from oauth_proxy.outcomes import error_of
 from oauth_proxy.signin import Signin, Status
 from threadbox.control import Starting
 from threadbox.errors import AppError, ForbiddenError, NoSigninError
+from threadbox.notices import Notices
 from threadbox.sessions import Session
 
 URLS = {

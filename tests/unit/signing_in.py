@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import boto3
 import httpx
 import jwt
 
@@ -12,17 +13,19 @@ from oauth_proxy.app import Admission, create_app
 from oauth_proxy.attempts import AttemptService
 from oauth_proxy.authorize import AuthorizeService
 from oauth_proxy.callbacks import CallbackService
-from oauth_proxy.notices import Notices
+from oauth_proxy.handover import HandOver
 from oauth_proxy.openai import Method
 from oauth_proxy.signin import Signin
 from oauth_proxy.signins import SigninStore
 from oauth_proxy.steps import Step, WaitingSteps
 from tests.asgi import AsgiClient
-from tests.fakes import FakeConnections, FakeControl, FakeSigninSandbox, secret
+from tests.fakes import FakeConnections, FakeControl, FakeSigninSandbox, FaultyKms, secret
 from threadbox.grants import GrantStore
+from threadbox.notices import Notices
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import Socket, SocketBroadcast, SocketStore
 from threadbox.threads import ThreadStore
+from threadbox.vault import Opener, Sealer, Tokens
 
 KEY = {"kid": "k", "key": "s" * 64}
 THREAD = "t"
@@ -55,7 +58,7 @@ class SigningIn:
     def __post_init__(self) -> None:
         # Tokens are verified by the real clock, and looked at again by this one.
         self.clock.time = time.time()
-        self.grants = GrantStore(table=self.table)
+        self.grants = GrantStore(table=self.table, now=self.clock)
         self.signins = SigninStore(table=self.table, grants=self.grants, per_hour=5, now=self.clock)
         self.sockets = SocketStore(table=self.table)
         self.threads = ThreadStore(table=self.table)
@@ -66,7 +69,16 @@ class SigningIn:
             notices=Notices(broadcast=SocketBroadcast(store=self.sockets, connections=self.connections)),
             now=self.clock,
         )
-        self.steps = WaitingSteps(attempts=self.attempts, abandon_seconds=600, now=self.clock)
+        self.kms = FaultyKms(boto3.client("kms"))
+        key_id = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+        self.sealer = Sealer(kms=self.kms, key_id=key_id)
+        self.steps = WaitingSteps(
+            attempts=self.attempts,
+            hand_over=HandOver(attempts=self.attempts, sealer=self.sealer, now=self.clock),
+            abandon_seconds=600,
+            now=self.clock,
+            pause=self.pause,
+        )
         clocks = {"now": self.clock, "monotonic": self.clock, "pause": self.pause}
         app = create_app(
             AuthorizeService(attempts=self.attempts, machine=self.machine, longest=900, **clocks),
@@ -123,6 +135,22 @@ class SigningIn:
         return Signin(
             attempt_id=attempt_id, method=method, created_at=now, watched_at=now, expires_at=now + 900, **given
         )
+
+    def approves(self, account: str = "acct-1") -> None:
+        """Connect the live attempt as the machine does."""
+        self.sandbox.status, self.sandbox.account_id = "approved", account
+        self.step("wait")
+
+    def unsettles(self) -> None:
+        """Have the sandbox not yet been told that what it got was stored."""
+        self.table.update_item(Key={"thread_id": THREAD, "sk": "SIGNIN"}, UpdateExpression="REMOVE settled")
+
+    def opened(self) -> Tokens:
+        """Return the tokens in the vault."""
+        grant = self.grants.find(THREAD)
+        assert grant is not None
+        opener = Opener(kms=self.kms, unreadable=lambda: None)
+        return opener.open(grant.sealed, grant.binding(USER))
 
     def opens_socket(self, name: str = "c1") -> None:
         """Open a tab."""

@@ -6,7 +6,6 @@ import pytest
 
 from oauth_proxy.signin import Status
 from tests.unit.signing_in import THREAD, SigningIn
-from threadbox.grants import Grant
 
 
 @pytest.fixture
@@ -59,9 +58,8 @@ def test_connected_is_told_with_its_account(signing_in):
 
 def test_connected_is_told_when_the_sandbox_has_it(signing_in):
     """Whoever is told may ask the agent at once; a sandbox that does not say so is not waited for for ever."""
-    row = signing_in.row()
-    grant = Grant(thread_id=THREAD, account_id="acct-1", expires_at=2_000_000_000, generation=1)
-    signing_in.signins.connect(row, grant)
+    signing_in.approves()
+    signing_in.unsettles()
     began = signing_in.clock()
 
     assert signing_in.callback().status_code == 200

@@ -3,37 +3,33 @@
 import pytest
 from pydantic import SecretStr
 
-from sandbox_ctl.callkeys import CallSigner
 from sandbox_ctl.models import Model, ModelAccess
-from sandbox_ctl.sandboxes import Detail, SandboxStore, State
-from sandbox_ctl.service import SandboxService
-from sandbox_ctl.starts import Starter
-from tests.fakes import FakeDaemon, FakeLauncher, secret
+from sandbox_ctl.sandboxes import Detail, State
+from tests.controlling import Controlling
 from threadbox.control import Access, Starting
 from threadbox.errors import ConflictError, SandboxUnavailableError, StaleGenerationError
-from threadbox.grants import GrantStore
 
 MODELS = ModelAccess(model=Model(base_url="http://127.0.0.1/v1", name="demo"), keys={"default": SecretStr("key")})
 
 
 @pytest.fixture
-def launcher():
-    return FakeLauncher()
+def controlling(table, clock):
+    return Controlling(table, clock, models=lambda: MODELS)
 
 
 @pytest.fixture
-def daemon():
-    return FakeDaemon()
+def launcher(controlling):
+    return controlling.launcher
 
 
 @pytest.fixture
-def service(table, clock, launcher, daemon):
-    store = SandboxStore(table=table, now=clock)
-    starter = Starter(store=store, launcher=launcher, daemon=daemon, models=lambda: MODELS, now=clock)
-    signer = CallSigner(secret=secret({"key": "k" * 64}), now=clock)
-    return SandboxService(
-        store=store, grants=GrantStore(table=table), starter=starter, signer=signer, task_definition="sandbox:1"
-    )
+def daemon(controlling):
+    return controlling.daemon
+
+
+@pytest.fixture
+def service(controlling):
+    return controlling.service
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import pytest
 from oauth_proxy.openai import Method
 from oauth_proxy.signin import Status
 from tests.unit.signing_in import THREAD, SigningIn
-from threadbox.errors import ForbiddenError, RateLimitedError
+from threadbox.errors import ConflictError, ForbiddenError, RateLimitedError
 from threadbox.grants import Grant
+from threadbox.vault import Sealed
 
 
 @pytest.fixture
@@ -24,8 +25,13 @@ def live(signing_in, store):
     return store.begin(signing_in.wanted("a"))
 
 
-def grant(account="acct-1", generation=1):
-    return Grant(thread_id=THREAD, account_id=account, expires_at=2_000_000_000, generation=generation)
+SEALED = Sealed(schema_version=2, key_id="key", data_key=b"k", nonce=b"n", ciphertext=b"c")
+
+
+def connect(store, signin, account="acct-1", *, before=None):
+    version = store.grants.next_version(before)
+    grant = Grant(thread_id=THREAD, account_id=account, expires_at=2_000_000_000, obtained_at=1, version=version)
+    return store.connect(signin, grant, SEALED, before=before)
 
 
 def test_live_attempt_is_returned_to_whoever_begins_another(signing_in, store, live):
@@ -67,7 +73,7 @@ def test_attempt_ends_once(store, live):
     """The first end stays."""
     assert store.end(THREAD, "a", Status.DENIED).status == Status.DENIED
     assert store.end(THREAD, "a", Status.CANCELLED) is None
-    assert store.connect(live, grant()) == Status.DENIED
+    assert connect(store, live) is None
     assert store.grants.find(THREAD) is None
 
 
@@ -76,7 +82,7 @@ def test_pending_past_its_deadline_has_timed_out(signing_in, store, live):
     signing_in.clock.time += 900
 
     assert Status.TIMED_OUT == store.find(THREAD).status_at(signing_in.clock())
-    assert Status.TIMED_OUT == store.connect(live, grant())
+    assert connect(store, live) is None
     assert store.end(THREAD, "a", Status.CANCELLED) is None
     assert store.begin(signing_in.wanted("b")).previous_status == Status.TIMED_OUT
 
@@ -88,29 +94,34 @@ def test_late_end_may_be_written(signing_in, store, live):
 
 
 def test_connecting_stores_the_grant_with_the_end(store, live):
-    """Both or neither; the version counts."""
-    assert Status.CONNECTED == store.connect(live, grant())
-    assert Status.CONNECTED == store.connect(live, grant()), "repeated, it says how it ended"
+    """Both or neither; repeated, it changes nothing."""
+    ended = connect(store, live)
+    assert connect(store, live) is None
 
     stored = store.grants.find(THREAD)
-    assert ("acct-1", 1, 1) == (stored.account_id, stored.version, stored.generation)
+    assert (Status.CONNECTED, stored.version) == (ended.status, ended.grant_version)
+    assert ("acct-1", SEALED) == (stored.account_id, Sealed.model_validate(stored.sealed))
 
 
-@pytest.mark.parametrize(("replace", "end", "account"), [(False, "mismatch", "acct-1"), (True, "connected", "acct-2")])
-def test_another_account_needs_to_be_meant(signing_in, store, live, replace, end, account):
-    """Reconnecting is for the same account, unless the user said otherwise."""
-    store.connect(live, grant())
-    again = store.begin(signing_in.wanted("b", replace=replace))
+def test_grant_that_changed_since_it_was_looked_at_is_not_overwritten(signing_in, store, live):
+    """A refresh in the same moment has newer tokens; whoever connects looks again."""
+    connect(store, live)
+    before = store.grants.find(THREAD)
+    again = store.begin(signing_in.wanted("b"))
+    store.table.update_item(Key={"thread_id": THREAD, "sk": "GRANT#openai"}, UpdateExpression="ADD version :one",
+                            ExpressionAttributeValues={":one": 1})  # fmt: skip
 
-    assert end == store.connect(again, grant("acct-2"))
-    assert (end, account) == (store.find(THREAD).status, store.grants.find(THREAD).account_id)
+    with pytest.raises(ConflictError):
+        connect(store, again, before=before)
+    assert Status.PENDING == store.find(THREAD).status
+    assert connect(store, again, before=store.grants.find(THREAD)).status == Status.CONNECTED
 
 
 def test_deleted_thread_stays_deleted(table, store, live):
     """No write of a late step or watcher brings a row back."""
     table.delete_item(Key={"thread_id": THREAD, "sk": "SIGNIN"})
 
-    assert store.connect(live, grant()) is None
+    assert connect(store, live) is None
     assert store.end(THREAD, "a", Status.FAILED) is None
     assert store.watched(live) is None
     assert store.take_place(live, watcher="?-00000000", seconds=25) is None

@@ -4,8 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from botocore.exceptions import ClientError
 
 from oauth_proxy.signin import Status
+from oauth_proxy.steps import STORE_PAUSE
 from tests.unit.signing_in import THREAD, SigningIn
 
 
@@ -36,27 +38,110 @@ def test_approval_is_stored_then_accepted_then_told(signing_in):
     assert "connected" == signing_in.step("wait")
 
     grant = signing_in.grants.find(THREAD)
-    assert ("acct-1", 2_000_000_000, 1) == (grant.account_id, grant.expires_at, grant.generation)
+    assert ("acct-1", 2_000_000_000) == (grant.account_id, grant.expires_at)
+    assert (1, grant.version) == (grant.held_by, grant.held_version)
     assert ("connected", True) == (signing_in.row().status, signing_in.row().settled)
     assert (1, 0) == (signing_in.sandbox.count("POST", "accept"), signing_in.sandbox.count("DELETE", ""))
     assert ["pending", "pending", "connected"] == signing_in.told()
+
+
+def test_tokens_are_sealed_and_nowhere_else(signing_in, table):
+    """Neither in the row in the clear, nor in what the step answers; this function seals, and asks KMS once for it."""
+    signing_in.sandbox.status = "approved"
+    answer = signing_in.step("wait")
+
+    opened = signing_in.opened()
+    assert ("at_approved", "rt_approved") == (
+        opened.access_token.get_secret_value(),
+        opened.refresh_token.get_secret_value(),
+    )
+    assert "_approved" not in repr(table.scan()["Items"]) + str(answer)
+    assert ["GenerateDataKey", "Decrypt"] == signing_in.kms.calls, "the latter is the test's"
+
+
+def test_vault_that_cannot_seal_now_is_asked_again(signing_in):
+    """What was approved waits in the sandbox, and the attempt goes on, with a pause before the next try."""
+    signing_in.sandbox.status = "approved"
+    signing_in.kms.failure = ClientError({"Error": {"Code": "ThrottlingException"}}, "GenerateDataKey")
+    assert "pending" == signing_in.step("wait")
+    assert (None, 0) == (signing_in.grants.find(THREAD), signing_in.sandbox.count("DELETE", ""))
+    assert [STORE_PAUSE] == signing_in.pauses
+
+    signing_in.kms.failure = None
+    assert "connected" == signing_in.step("wait")
+
+
+def test_grant_refreshed_in_the_same_moment_is_looked_at_again(signing_in, table):
+    """Of two writers of one row each stores on what it saw; the sign-in's tokens are the later ones."""
+    signing_in.approves()
+    before = signing_in.grants.find(THREAD)
+    signing_in.authorize()
+    data_key = signing_in.sealer.kms.generate_data_key
+
+    def refresh_first(**request):
+        signing_in.kms.generate_data_key = data_key
+        table.update_item(
+            Key={"thread_id": THREAD, "sk": "GRANT#openai"},
+            UpdateExpression="ADD version :one",
+            ExpressionAttributeValues={":one": 1},
+        )
+        return data_key(**request)
+
+    signing_in.kms.generate_data_key = refresh_first
+    assert "connected" == signing_in.step("wait")
+    assert signing_in.grants.find(THREAD).version > before.version + 1
 
 
 def test_step_repeated_after_a_crash_accepts(signing_in):
     """What was stored and not yet accepted is, by whichever step comes next; once."""
     signing_in.sandbox.status = "approved"
     signing_in.step("wait")
-    signing_in.signins.table.update_item(Key={"thread_id": THREAD, "sk": "SIGNIN"}, UpdateExpression="REMOVE settled")
+    signing_in.unsettles()
     assert ["connected", "connected"] == [signing_in.step("fail"), signing_in.step("wait")]
     assert 2 == signing_in.sandbox.count("POST", "accept")
 
 
+def test_step_killed_anywhere_loses_nothing(signing_in):
+    """Before it read, sealed, stored or accepted: whichever step comes next goes on with what the sandbox still has."""
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_args, **_named):
+        raise KilledError
+
+    signing_in.sandbox.status = "approved"
+    places = [(signing_in.kms, "generate_data_key"), (signing_in.table.meta.client, "transact_write_items")]
+    for owner, name in places:
+        setattr(owner, name, kill)
+        with pytest.raises(KilledError):
+            signing_in.step("wait")
+        delattr(owner, name)
+    signing_in.sandbox.meanwhile = lambda: kill() if signing_in.sandbox.calls[-1][1] == "accept" else None
+    with pytest.raises(KilledError):
+        signing_in.step("wait")
+
+    signing_in.sandbox.meanwhile = lambda: None
+    assert "connected" == signing_in.step("fail")
+    assert "rt_approved" == signing_in.opened().refresh_token.get_secret_value()
+
+
 def test_sandbox_that_dies_before_it_accepts_is_connected_no_less(signing_in):
-    """The outcome is stored; its generation says that a new sandbox has no part in it."""
+    """The outcome is stored; a new sandbox is lent from it."""
+    signing_in.sandbox.status = "approved"
+    signing_in.sandbox.meanwhile = lambda: setattr(
+        signing_in.control, "gone", signing_in.sandbox.calls[-1] == ("GET", "tokens")
+    )
+    assert "connected" == signing_in.step("wait")
+    assert (True, None) == (signing_in.row().settled, signing_in.grants.find(THREAD).held_by)
+
+
+def test_sandbox_that_dies_with_what_was_approved_has_failed(signing_in):
+    """Nobody has it then; nothing is stored, and the user is told to start again."""
     signing_in.sandbox.status = "approved"
     signing_in.sandbox.meanwhile = lambda: setattr(signing_in.control, "gone", True)
-    assert "connected" == signing_in.step("wait")
-    assert signing_in.row().settled
+    assert "failed" == signing_in.step("wait")
+    assert signing_in.grants.find(THREAD) is None
 
 
 @pytest.mark.parametrize("status", ["denied", "failed", "timed_out", "cancelled"])

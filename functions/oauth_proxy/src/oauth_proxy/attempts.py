@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from oauth_proxy.notices import Notices
 from oauth_proxy.sandbox import SigninClient
 from oauth_proxy.signin import Signin, Status
 from oauth_proxy.signins import SigninStore
 from threadbox.clock import unix_time
 from threadbox.control import Access, SandboxControlClient
 from threadbox.errors import AppError, NoSigninError
+from threadbox.notices import Notices
 from threadbox.telemetry import logger
 
 

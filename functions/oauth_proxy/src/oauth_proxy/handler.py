@@ -17,19 +17,21 @@ from mangum.types import LambdaContext
 from oauth_proxy.attempts import AttemptService
 from oauth_proxy.authorize import AuthorizeService
 from oauth_proxy.callbacks import CallbackService
+from oauth_proxy.handover import HandOver
 from oauth_proxy.machine import SigninMachine
-from oauth_proxy.notices import Notices
 from oauth_proxy.sandbox import SigninClient
 from oauth_proxy.settings import Settings
 from oauth_proxy.signins import SigninStore
 from oauth_proxy.steps import Step, WaitingSteps
 from threadbox.control import SandboxControlClient
 from threadbox.grants import GrantStore
+from threadbox.notices import Notices
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
+from threadbox.vault import Sealer
 
 # What a waiting step leaves of its function's time to end an attempt: a call off, and posts to sockets.
 FAREWELL = 25
@@ -59,7 +61,17 @@ attempts = AttemptService(
         )
     ),
 )
-steps = WaitingSteps(attempts=attempts, abandon_seconds=settings.codex_abandon_seconds)
+steps = WaitingSteps(
+    attempts=attempts,
+    hand_over=HandOver(
+        attempts=attempts,
+        sealer=Sealer(
+            kms=boto3.client("kms", config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"})),
+            key_id=settings.vault_key_arn,
+        ),
+    ),
+    abandon_seconds=settings.codex_abandon_seconds,
+)
 
 
 @cache

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, Literal, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
 from threadbox.control import Access
 from threadbox.errors import (
@@ -61,6 +61,17 @@ class _Refusal(BaseModel):
     code: str = ""
     message: str = ""
     retry_after: int | None = None
+
+
+class Approved(BaseModel):
+    """What an approval gave, before it is stored. ``expires_at`` is the access token's end (epoch seconds)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    access_token: SecretStr = Field(min_length=1)
+    refresh_token: SecretStr = Field(min_length=1)
+    expires_at: int
+    account_id: str | None
 
 
 _LINE: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
@@ -122,9 +133,13 @@ class SigninClient:
             raise SandboxSilentError("The sandbox fell silent.") from exc
         raise SandboxSilentError("The sandbox ended the stream.")
 
-    def accept(self, access: Access, attempt_id: str) -> Progress:
-        """Say that the outcome is stored: OpenCode may use what it got."""
-        return self._progress(access, "POST", f"/{attempt_id}/accept")
+    def tokens(self, access: Access, attempt_id: str) -> Approved:
+        """Return what the approval gave; until it is accepted, as often as needed."""
+        return _shaped(Approved, self._call(access, "GET", f"/{attempt_id}/tokens", None).content)
+
+    def accept(self, access: Access, attempt_id: str, *, version: int) -> Progress:
+        """Say that it is stored as *version*: OpenCode may use the access token, the rest is forgotten there."""
+        return self._progress(access, "POST", f"/{attempt_id}/accept", {"version": version})
 
     def cancel(self, access: Access, attempt_id: str) -> Progress:
         """Call the attempt off; what was approved and not accepted is taken back."""
@@ -173,8 +188,9 @@ def _line(text: str) -> dict[str, Any]:
 def _shaped(shape: type[Shape], content: bytes | str) -> Shape:
     try:
         return shape.model_validate_json(content)
-    except ValidationError as exc:
-        raise OpenCodeError("The sandbox gave an answer that makes no sense.") from exc
+    except ValidationError:
+        # Without its cause, whose text may repeat a token.
+        raise OpenCodeError("The sandbox gave an answer that makes no sense.") from None
 
 
 def _refusal(status: int, content: bytes) -> AppError:

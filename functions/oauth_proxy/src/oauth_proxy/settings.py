@@ -13,6 +13,7 @@ class Settings(BaseSettings):
     connections_url: str
     sandbox_ctl_function: str
     signin_machine_arn: str
+    vault_key_arn: str
     web_app_url: str
     hop_seconds: int
     codex_callback_timeout_seconds: int

@@ -30,7 +30,7 @@ class Signin(BaseModel):
 
     ``generation`` is that of the sandbox it runs in, ``url`` and ``instructions`` are OpenCode's, as soon as it was
     asked. ``begun`` are the times of the thread's last attempts. Of the attempt before it is known how it ended.
-    ``settled`` says that the sandbox was told to keep what it got.
+    ``grant_version`` is what it brought, and ``settled`` says that the sandbox was told to use it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -50,6 +50,7 @@ class Signin(BaseModel):
     instructions: str | None = None
     account_id: str | None = None
     ended_at: int | None = None
+    grant_version: int | None = None
     settled: bool = False
     previous_id: str | None = None
     previous_status: Status | None = None

@@ -22,6 +22,7 @@ from oauth_proxy.signin import PLACES, Signin, Status
 from threadbox.clock import unix_time
 from threadbox.errors import ConflictError, ForbiddenError, RateLimitedError
 from threadbox.grants import Grant, GrantStore
+from threadbox.vault import Sealed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -35,8 +36,8 @@ PLACE_GRACE = 5
 LIVE = "attempt_id = :attempt AND #status = :pending AND expires_at > :now"
 # Words that DynamoDB keeps for itself.
 NAMES = {"#status": "status", "#url": "url", "#replace": "replace"}
-# Which write of the connecting transaction was refused.
-GRANT, SIGNIN = 0, 1
+# Which write of the connecting transaction was refused; or none in particular, because another one was under way.
+SIGNIN, CONFLICT = 1, -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,25 +104,19 @@ class SigninStore:
             {**self._live(attempt_id), ":status": status},
         )
 
-    def connect(self, signin: Signin, grant: Grant) -> Status | None:
+    def connect(self, signin: Signin, grant: Grant, sealed: Sealed, *, before: Grant | None) -> Signin | None:
         """
-        Store the grant and end the attempt, both or neither; return how the attempt ended.
+        Store the grant and end the attempt, both or neither; None when the attempt had ended otherwise.
 
-        None when it is not the thread's any more. It is a mismatch for another account than the stored grant's, unless
-        the attempt may replace it.
+        Raises:
+            ConflictError: *before* is no longer the grant that is stored.
         """
-        for _ in range(TRIES):
-            refused = self._transact(
-                [self.grants.write(grant, replace=signin.replace), self._connected(signin, grant.account_id)]
-            )
-            if refused is None:
-                return Status.CONNECTED
-            if SIGNIN in refused:
-                ended = self.find(signin.thread_id)
-                return ended.status_of(signin.attempt_id, self.now()) if ended else None
-            if GRANT in refused and self.end(signin.thread_id, signin.attempt_id, Status.MISMATCH):
-                return Status.MISMATCH
-        raise ConflictError("Too much is going on here just now. Please try again.", retry_after=1)
+        refused = self._transact([self.grants.connection(grant, sealed, before=before), self._connected(signin, grant)])
+        if SIGNIN in refused:
+            return None
+        if refused:
+            raise ConflictError("The thread's connection changed meanwhile.", retry_after=1)
+        return self.find(signin.thread_id)
 
     def settle(self, signin: Signin) -> None:
         """Note that the sandbox keeps what it got."""
@@ -196,19 +191,20 @@ class SigninStore:
         values = {**self._live(last.attempt_id), ":yes": True}
         return self._update(last.thread_id, "SET #replace = :yes", LIVE, values) or last
 
-    def _connected(self, signin: Signin, account_id: str) -> "TransactWriteItemTypeDef":
+    def _connected(self, signin: Signin, grant: Grant) -> "TransactWriteItemTypeDef":
         return {
             "Update": {
                 "TableName": self.table.name,
                 "Key": _key(signin.thread_id),
-                "UpdateExpression": "SET #status = :connected, ended_at = :now, account_id = :account "
-                "REMOVE state_hash",
+                "UpdateExpression": "SET #status = :connected, ended_at = :now, account_id = :account, "
+                "grant_version = :version REMOVE state_hash",
                 "ConditionExpression": LIVE,
                 "ExpressionAttributeNames": {"#status": "status"},
                 "ExpressionAttributeValues": {
                     **self._live(signin.attempt_id),
                     ":connected": Status.CONNECTED,
-                    ":account": account_id,
+                    ":account": grant.account_id,
+                    ":version": grant.version,
                 },
             }
         }
@@ -216,15 +212,15 @@ class SigninStore:
     def _live(self, attempt_id: str) -> dict[str, Any]:
         return {":attempt": attempt_id, ":pending": Status.PENDING, ":now": int(self.now())}
 
-    def _transact(self, items: "list[TransactWriteItemTypeDef]") -> set[int] | None:
-        """Write all or nothing; return which writes their conditions refused, None when all was written."""
+    def _transact(self, items: "list[TransactWriteItemTypeDef]") -> set[int]:
+        """Write all or nothing; return which writes were refused, none of them when all was written."""
         client = self.table.meta.client
         try:
             client.transact_write_items(TransactItems=items)
         except client.exceptions.TransactionCanceledException as exc:
             codes = [reason.get("Code") for reason in exc.response["CancellationReasons"]]
-            return {place for place, code in enumerate(codes) if code == "ConditionalCheckFailed"}
-        return None
+            return {place for place, code in enumerate(codes) if code == "ConditionalCheckFailed"} or {CONFLICT}
+        return set()
 
     def _update(self, thread_id: str, update: str, condition: str, values: dict[str, Any]) -> Signin | None:
         named = {name: NAMES[name] for name in NAMES if name in update + condition}

@@ -5,26 +5,29 @@ Each step answers where the attempt stands. The machine goes on as long as that 
 written by whoever ends it, and every step may be repeated.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
 from oauth_proxy.attempts import AttemptService
+from oauth_proxy.handover import HandOver
 from oauth_proxy.sandbox import Progress, SandboxSilentError
 from oauth_proxy.signin import Signin, Status
 from threadbox.clock import unix_time
 from threadbox.control import Access
-from threadbox.errors import AppError
-from threadbox.grants import Grant
+from threadbox.errors import AppError, VaultUnavailableError
 from threadbox.identifiers import ThreadId
 from threadbox.telemetry import logger
 
 SLICE = 50
 # When asking again after a break: whether the sandbox is there at all shows at once.
 SHORT_SILENCE = 3
+STORE_PAUSE = 3
+Answer = TypeVar("Answer")
 
 ENDS = {
     "denied": Status.DENIED,
@@ -48,8 +51,10 @@ class WaitingSteps:
     """Performs the steps."""
 
     attempts: AttemptService
+    hand_over: HandOver
     abandon_seconds: int
     now: Callable[[], float] = unix_time
+    pause: Callable[[float], None] = time.sleep
 
     def perform(self, step: Step, *, seconds: float) -> Status:
         """Perform one step, within *seconds*, and return where the attempt stands after it."""
@@ -85,7 +90,7 @@ class WaitingSteps:
         if progress.status == "pending":
             return Status.PENDING
         if progress.status in ("approved", "accepted"):
-            return self._connect(signin, progress)
+            return self._connect(signin)
         return self._end(signin, ENDS[progress.status])
 
     def _watch(self, signin: Signin, seconds: float) -> Progress:
@@ -96,36 +101,40 @@ class WaitingSteps:
             access = self.attempts.lend(signin)
             return sandbox.watch(access, signin.attempt_id, seconds=0, silence=SHORT_SILENCE)
 
-    def _connect(self, signin: Signin, progress: Progress) -> Status:
-        grant = Grant(
-            thread_id=signin.thread_id,
-            account_id=progress.account_id or "",
-            expires_at=progress.expires_at or 0,
-            generation=signin.generation,
-        )
-        status = self.attempts.signins.connect(signin, grant)
-        if status == Status.CONNECTED:
-            self._settle(signin)
-            account = {"account_id": grant.account_id} if grant.account_id else {}
-            self.attempts.notices.codex(signin.thread_id, status, attempt_id=signin.attempt_id, **account)
-            logger.info("signin ended", thread_id=signin.thread_id, attempt_id=signin.attempt_id, status=status)
-            return status
-        self.attempts.call_off(signin)
-        if status == Status.MISMATCH:
-            self.attempts.notices.codex(signin.thread_id, status, attempt_id=signin.attempt_id)
-        return status or Status.CANCELLED
+    def _connect(self, signin: Signin) -> Status:
+        try:
+            approved = self._ask(signin, lambda access: self.attempts.sandbox.tokens(access, signin.attempt_id))
+            status = self.hand_over.store(signin, approved)
+        except VaultUnavailableError as error:
+            # What was approved waits in the sandbox: the next slice asks for it again.
+            logger.warning("signin not stored", thread_id=signin.thread_id, code=error.code)
+            self.pause(STORE_PAUSE)
+            return Status.PENDING
+        except AppError as error:
+            return self._fail(signin, error)
+        connected = self.attempts.signins.find(signin.thread_id)
+        if status != Status.CONNECTED or connected is None:
+            return status or Status.CANCELLED
+        self._settle(connected)
+        account = {"account_id": approved.account_id} if approved.account_id else {}
+        self.attempts.notices.codex(signin.thread_id, status, attempt_id=signin.attempt_id, **account)
+        logger.info("signin ended", thread_id=signin.thread_id, attempt_id=signin.attempt_id, status=status)
+        return status
 
     def _settle(self, signin: Signin) -> None:
-        """Have the sandbox keep what was stored. One that is gone by now has nothing: its next one reconnects."""
-        if signin.settled:
+        """Have the sandbox use what was stored. One that does not hear of it now is lent it with the next turn."""
+        version = signin.grant_version
+        if signin.settled or version is None:
             return
+        signins = self.attempts.signins
         try:
-            self._ask(signin, lambda access: self.attempts.sandbox.accept(access, signin.attempt_id))
+            self._ask(signin, lambda access: self.attempts.sandbox.accept(access, signin.attempt_id, version=version))
+            signins.grants.note_held(signin.thread_id, version=version, generation=signin.generation)
         except AppError as error:
             logger.warning("signin not accepted", thread_id=signin.thread_id, code=error.code)
-        self.attempts.signins.settle(signin)
+        signins.settle(signin)
 
-    def _ask(self, signin: Signin, call: Callable[[Access], Progress]) -> Progress:
+    def _ask(self, signin: Signin, call: Callable[[Access], Answer]) -> Answer:
         """Call the sandbox, and once more after a broken connection: the calls may be repeated."""
         try:
             return call(self.attempts.lend(signin))
