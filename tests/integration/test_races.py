@@ -1,6 +1,7 @@
 """Races, on the embedded AWS's DynamoDB and the local ECS: whoever loses learns it, and nothing happens twice."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from uuid import uuid4
 
 import boto3
@@ -10,15 +11,12 @@ from pydantic import SecretStr
 
 from chat.messages import MessageStore, UIMessage
 from chat.turns import Submitted, TurnStore
-from sandbox_ctl.callkeys import CallSigner
 from sandbox_ctl.launcher import FargateLauncher
 from sandbox_ctl.models import Model, ModelAccess
-from sandbox_ctl.sandboxes import SandboxStore
-from sandbox_ctl.service import SandboxService
 from sandbox_ctl.starts import Starter
-from tests.fakes import FakeDaemon, secret
+from tests.controlling import Controlling
+from tests.fakes import FakeDaemon
 from threadbox.errors import ConflictError, ForbiddenError
-from threadbox.grants import GrantStore
 from threadbox.identifiers import thread_hash
 from threadbox.threads import ThreadStore
 
@@ -44,16 +42,9 @@ def thread_id():
 
 @pytest.fixture
 def service(stack, table, ecs, thread_id):
-    store = SandboxStore(table=table)
     launcher = FargateLauncher(ecs=ecs, cluster=stack.outputs["ClusterArn"], subnets=[], security_group="")
-    service = SandboxService(
-        store=store,
-        grants=GrantStore(table=table),
-        starter=Starter(store=store, launcher=launcher, daemon=FakeDaemon(ready=False), models=lambda: MODELS),
-        signer=CallSigner(secret=secret({"key": "k" * 64})),
-        task_definition="threadbox-sandbox",
-    )
-    yield service
+    controlling = Controlling(table, launcher=launcher, daemon=FakeDaemon(ready=False), models=lambda: MODELS)
+    yield replace(controlling.service, task_definition="threadbox-sandbox")
     for task in tasks(stack, ecs, thread_id):
         ecs.stop_task(cluster=stack.outputs["ClusterArn"], task=task)
 
@@ -97,15 +88,9 @@ def test_crash_between_run_task_and_its_arn_starts_no_second_task(stack, ecs, ta
             self.launcher.launch(sandbox)
             raise CrashError
 
-    crashing = SandboxService(
-        store=service.store,
-        grants=service.grants,
-        starter=CrashingStarter(
-            store=service.store, launcher=service.starter.launcher, daemon=service.starter.daemon, models=lambda: MODELS
-        ),
-        signer=service.signer,
-        task_definition=service.task_definition,
-    )
+    starter = service.starter
+    parts = {field.name: getattr(starter, field.name) for field in fields(starter)}
+    crashing = replace(service, starter=CrashingStarter(**parts))
     with pytest.raises(CrashError):
         crashing.ensure(thread_id, scope="turn")
     (task,) = tasks(stack, ecs, thread_id)

@@ -7,17 +7,14 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox_ctl.app import create_app
-from sandbox_ctl.callkeys import CallSigner
 from sandbox_ctl.daemon import DaemonClient
+from sandbox_ctl.loans import Loan
 from sandbox_ctl.models import KnownProviders, Model, ModelAccess, usable_keys
 from sandbox_ctl.offers import OfferService
-from sandbox_ctl.sandboxes import SandboxStore
-from sandbox_ctl.service import SandboxService
-from sandbox_ctl.starts import Starter
 from tests.asgi import AsgiClient
-from tests.fakes import FakeDaemon, FakeLauncher, secret
+from tests.controlling import Controlling
+from tests.fakes import FakeDaemon
 from threadbox.errors import OpenCodeError, SandboxUnavailableError
-from threadbox.grants import GrantStore
 from threadbox.threads import ThreadStore
 
 
@@ -32,23 +29,23 @@ def known(*providers, default=None):
 
 
 @pytest.fixture
-def launcher():
-    return FakeLauncher()
+def controlling(table, clock):
+    return Controlling(table, clock, daemon=FakeDaemon(known=known("default")))
 
 
 @pytest.fixture
-def daemon():
-    return FakeDaemon(known=known("default"))
+def launcher(controlling):
+    return controlling.launcher
 
 
 @pytest.fixture
-def service(table, clock, launcher, daemon):
-    store = SandboxStore(table=table, now=clock)
-    starter = Starter(store=store, launcher=launcher, daemon=daemon, models=ModelAccess, now=clock)
-    signer = CallSigner(secret=secret({"key": "k" * 64}), now=clock)
-    return SandboxService(
-        store=store, grants=GrantStore(table=table), starter=starter, signer=signer, task_definition="sandbox:1"
-    )
+def daemon(controlling):
+    return controlling.daemon
+
+
+@pytest.fixture
+def service(controlling):
+    return controlling.service
 
 
 class Pauses:
@@ -209,8 +206,8 @@ def test_keys_that_cannot_be_sent_are_left_out(caplog):
     assert "sk-" not in caplog.text
 
 
-def test_bind_carries_the_keys_and_nothing_prints_them(service, launcher):
-    """They go to sandboxd in the signed call's body only."""
+def test_bind_carries_keys_and_access_token_and_nothing_prints_them(service, launcher):
+    """They go to sandboxd in the signed call's body only; a refresh token never does."""
     asked = []
 
     def answer(request):
@@ -226,7 +223,9 @@ def test_bind_carries_the_keys_and_nothing_prints_them(service, launcher):
         base_urls={"anthropic": "https://gateway.example/v1"},
     )
 
-    DaemonClient(http=http, signer=service.signer).bind(service.get("t"), models)
+    loan = Loan(access_token="at_secret", expires_at=1_800_003_600, account_id=None, version=7)
+
+    DaemonClient(http=http, signer=service.signer).bind(service.get("t"), models, loan)
 
     assert json.loads(asked[0].content) == {
         "thread_id": "t",
@@ -234,5 +233,7 @@ def test_bind_carries_the_keys_and_nothing_prints_them(service, launcher):
         "model": {"base_url": "https://model.example/v1", "name": "demo"},
         "keys": {"anthropic": "sk-ant"},
         "base_urls": {"anthropic": "https://gateway.example/v1"},
+        "codex": {"access_token": "at_secret", "expires_at": 1_800_003_600, "account_id": None, "version": 7},
     }
-    assert "sk-ant" not in repr(models) + models.model_dump_json()
+    shown = repr(models) + models.model_dump_json() + repr(loan) + loan.model_dump_json()
+    assert ("sk-ant" not in shown, "at_secret" not in shown) == (True, True)

@@ -9,6 +9,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sandbox_ctl.callkeys import Audience, CallSigner
+from sandbox_ctl.loans import Loan
 from sandbox_ctl.models import KnownProviders, ModelAccess
 from sandbox_ctl.sandboxes import Sandbox
 from threadbox.errors import OpenCodeError
@@ -30,6 +31,15 @@ class DaemonStatus(BaseModel):
     generation: int | None
     session_id: str | None
     opencode_version: str | None
+    codex_version: int | None = None
+
+
+class HeldLoan(BaseModel):
+    """The version that a sandbox has now."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: int | None
 
 
 class Removal(BaseModel):
@@ -64,7 +74,7 @@ class DaemonClient:
             raise OpenCodeError("The sandbox at this address serves another thread.")
         return status
 
-    def bind(self, sandbox: Sandbox, models: ModelAccess) -> DaemonStatus:
+    def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None) -> DaemonStatus:
         """Give the sandbox its thread, generation and access to models; doing it again changes nothing."""
         body = {
             "thread_id": sandbox.thread_id,
@@ -72,6 +82,7 @@ class DaemonClient:
             "model": models.model.model_dump() if models.model else None,
             "keys": {provider: key.get_secret_value() for provider, key in models.keys.items()},
             "base_urls": models.base_urls,
+            "codex": _said(loan) if loan else None,
         }
         return self._call(sandbox, "POST", "/sandboxd/bind", DaemonStatus, json.dumps(body).encode())
 
@@ -83,9 +94,14 @@ class DaemonClient:
         """Return the providers and models that OpenCode has."""
         return self._call(sandbox, "GET", "/config/providers", KnownProviders)
 
-    def remove_provider(self, sandbox: Sandbox, provider: str) -> bool:
-        """Take the user's sign-in at *provider* back; False when there was none."""
+    def put_provider(self, sandbox: Sandbox, provider: str, loan: Loan) -> None:
+        """Give the sandbox an access token for *provider*; of a version that it had, or is past, nothing changes."""
         path = f"/sandboxd/providers/{provider}"
+        self._call(sandbox, "PUT", path, HeldLoan, json.dumps(_said(loan)).encode())
+
+    def remove_provider(self, sandbox: Sandbox, provider: str, *, version: int | None) -> bool:
+        """Take the access token for *provider* back, and have none of *version* or before; False: there was none."""
+        path = f"/sandboxd/providers/{provider}" + (f"?version={version}" if version else "")
         return self._call(sandbox, "DELETE", path, Removal, patience=REMOVAL_PATIENCE).removed
 
     def _call(
@@ -105,6 +121,10 @@ class DaemonClient:
             return shape.model_validate_json(response.content)
         except (httpx.HTTPError, ValidationError) as exc:
             raise OpenCodeError("The sandbox does not answer.") from exc
+
+
+def _said(loan: Loan) -> dict[str, object]:
+    return {**loan.model_dump(), "access_token": loan.access_token.get_secret_value()}
 
 
 def audience(sandbox: Sandbox) -> Audience:

@@ -1,5 +1,6 @@
 """Composition root of sandbox_ctl: the only module that reads the environment and builds clients."""
 
+from functools import partial
 from typing import Any
 
 import boto3
@@ -14,18 +15,24 @@ from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import DaemonClient
 from sandbox_ctl.events import TaskChanged
 from sandbox_ctl.launcher import FargateLauncher
+from sandbox_ctl.loans import Lender
 from sandbox_ctl.models import Model, ModelAccess, usable_keys
 from sandbox_ctl.offers import OfferService
+from sandbox_ctl.openai import OpenAIClient
 from sandbox_ctl.operations import perform
+from sandbox_ctl.refresher import Refresher
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.settings import Settings
 from sandbox_ctl.starts import Starter
 from threadbox.grants import GrantStore
+from threadbox.notices import Notices
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
-from threadbox.telemetry import logger
+from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
+from threadbox.telemetry import count, logger
 from threadbox.threads import ThreadStore
+from threadbox.vault import Opener, Sealer
 
 settings = Settings()
 table = boto3.resource("dynamodb").Table(settings.table_name)
@@ -54,15 +61,38 @@ launcher = FargateLauncher(
     subnets=settings.subnets,
     security_group=settings.sandbox_security_group,
 )
+kms = boto3.client("kms", config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"}))
+sealer = Sealer(kms=kms, key_id=settings.vault_key_arn)
+lender = Lender(threads=threads, opener=Opener(kms=kms, unreadable=partial(count, "VaultUnreadable")))
 daemon = DaemonClient(http=httpx.Client(), signer=signer)
+provider = OpenAIClient(http=httpx.Client(), issuer=settings.codex_issuer_url)
+connections = ConnectionsClient(
+    client=boto3.client(
+        "apigatewaymanagementapi",
+        endpoint_url=settings.connections_url,
+        config=Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
+    )
+)
+codex = CodexService(
+    grants=grants,
+    lender=lender,
+    refresher=Refresher(
+        grants=grants,
+        lender=lender,
+        sealer=sealer,
+        provider=provider,
+        notices=Notices(broadcast=SocketBroadcast(store=SocketStore(table=table), connections=connections)),
+    ),
+    daemon=daemon,
+    provider=provider,
+)
 service = SandboxService(
     store=store,
-    grants=grants,
-    starter=Starter(store=store, launcher=launcher, daemon=daemon, models=models),
+    codex=codex,
+    starter=Starter(store=store, launcher=launcher, daemon=daemon, codex=codex, models=models),
     signer=signer,
     task_definition=settings.task_definition,
 )
-codex = CodexService(grants=grants, store=store, sandboxes=service, daemon=daemon)
 _http = Mangum(
     create_app(
         service,
@@ -78,7 +108,7 @@ _http = Mangum(
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
     """Answer an operation of another function, a request of the HTTP API, or an event of ECS."""
     if "operation" in event:
-        return perform(service, codex, event)
+        return perform(service, event)
     if "requestContext" in event:
         return _http(event, context)
     changed = TaskChanged.model_validate(event)

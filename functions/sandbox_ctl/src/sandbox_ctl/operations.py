@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from sandbox_ctl.codex import CodexService
 from sandbox_ctl.service import SandboxService
 from threadbox.control import Disconnected, Reply
 from threadbox.errors import AppError, InvalidRequestError
@@ -20,6 +19,7 @@ class Ensure(BaseModel):
     scope: Literal["turn", "signin"]
     waiting_for: int | None = None
     suspect: int | None = None
+    refused: int | None = None
 
 
 class Lend(BaseModel):
@@ -49,19 +49,19 @@ Operation = Ensure | Lend | Stop | Disconnect
 OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="operation")])
 
 
-def perform(service: SandboxService, codex: CodexService, event: dict[str, Any]) -> dict[str, Any]:
+def perform(service: SandboxService, event: dict[str, Any]) -> dict[str, Any]:
     """Perform the operation that *event* names; an error is an answer too. Each leaves one line in the log."""
     try:
-        reply = _perform(service, codex, event)
+        reply = _perform(service, event)
     except AppError as error:
         reply = Reply.of_error(error)
     outcome = next(iter(reply.model_fields_set))
-    code = {"code": reply.error.code} if reply.error else {}
-    logger.info(outcome, operation=event.get("operation"), thread_id=event.get("thread_id"), **code)
+    code = reply.error.code if reply.error else None
+    logger.info(outcome, operation=event.get("operation"), thread_id=event.get("thread_id"), code=code)
     return reply.model_dump(mode="json", exclude_none=True)
 
 
-def _perform(service: SandboxService, codex: CodexService, event: dict[str, Any]) -> Reply:
+def _perform(service: SandboxService, event: dict[str, Any]) -> Reply:
     try:
         operation = OPERATION.validate_python(event)
     except ValidationError as exc:
@@ -70,11 +70,15 @@ def _perform(service: SandboxService, codex: CodexService, event: dict[str, Any]
         service.stop(operation.thread_id)
         return Reply(stopped=True)
     if isinstance(operation, Disconnect):
-        return Reply(disconnected=Disconnected(removed=codex.disconnect(operation.thread_id)))
+        return Reply(disconnected=Disconnected(removed=service.disconnect(operation.thread_id)))
     if isinstance(operation, Lend):
         access = service.lend(operation.thread_id, scope=operation.scope, generation=operation.generation)
         return Reply(access=access)
     answer = service.ensure(
-        operation.thread_id, scope=operation.scope, waiting_for=operation.waiting_for, suspect=operation.suspect
+        operation.thread_id,
+        scope=operation.scope,
+        waiting_for=operation.waiting_for,
+        suspect=operation.suspect,
+        refused=operation.refused,
     )
     return Reply.of_ensure(answer)

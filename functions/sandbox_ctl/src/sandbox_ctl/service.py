@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from sandbox_ctl.callkeys import USE_LIFE, CallSigner, Scope
+from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import PORT, audience
 from sandbox_ctl.sandboxes import Launch, Sandbox, SandboxStore, State
 from sandbox_ctl.starts import Starter
 from sandbox_ctl.status import Status
-from threadbox.control import Access, Starting
-from threadbox.errors import ConflictError, SandboxUnavailableError, StaleGenerationError
-from threadbox.grants import GrantStore
+from threadbox.control import Access, Codex, Starting
+from threadbox.errors import ConflictError, OpenCodeError, SandboxUnavailableError, StaleGenerationError
 from threadbox.telemetry import logger
 
 ATTEMPTS = 5
@@ -27,14 +27,20 @@ class SandboxService:
     """What the operations and routes of sandbox_ctl do."""
 
     store: SandboxStore
-    grants: GrantStore
+    codex: CodexService
     starter: Starter
     signer: CallSigner
     task_definition: str
     new_owner: Callable[[], str] = lambda: uuid4().hex
 
     def ensure(
-        self, thread_id: str, *, scope: Scope, waiting_for: int | None = None, suspect: int | None = None
+        self,
+        thread_id: str,
+        *,
+        scope: Scope,
+        waiting_for: int | None = None,
+        suspect: int | None = None,
+        refused: int | None = None,
     ) -> Access | Starting:
         """
         Return access to the thread's sandbox, or how far its start has come; begin one when there is none.
@@ -42,8 +48,13 @@ class SandboxService:
         *waiting_for* is the generation the caller has been told is starting: when that failed the caller is told so,
         instead of another start. *suspect* is a generation that did not answer the caller: ECS is asked about it.
 
+        For a turn it also sees to the sandbox's access token, if the thread has a grant; *refused* is the version of
+        tokens that Codex's models did not take, however long they should live.
+
         Raises:
             SandboxUnavailableError: the start the caller waited for has failed.
+            VaultUnreadableError: the thread has a grant that cannot be opened, and nothing is started without it.
+            VaultUnavailableError, OpenCodeError: the sandbox's access token is over, and it cannot be given another.
         """
         for _ in range(ATTEMPTS):
             sandbox = self.store.find(thread_id)
@@ -52,14 +63,15 @@ class SandboxService:
             if sandbox is None or sandbox.state in (State.STOPPED, State.FAILED):
                 if sandbox is not None and waiting_for is not None and sandbox.state == State.FAILED:
                     raise _failed(sandbox)
+                self.codex.prepare(thread_id, refresh=scope == "turn")
                 self._claim(thread_id)
                 continue
             if sandbox.state == State.STARTING:
                 sandbox = self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch) or sandbox
             if sandbox.state == State.FAILED:
                 raise _failed(sandbox)
-            if sandbox.state == State.RUNNING:
-                return self._access(sandbox, scope)
+            if sandbox.state == State.RUNNING and (access := self._use(sandbox, scope, refused)) is not None:
+                return access
             if sandbox.state in (State.STARTING, State.STOPPING):
                 return Starting(state=sandbox.state, detail=sandbox.detail, generation=sandbox.generation)
         raise SandboxUnavailableError("The sandbox could not be started just now.", retry_after=5)
@@ -93,7 +105,7 @@ class SandboxService:
 
     def status(self, thread_id: str) -> Status:
         """Return what the thread's user is told of its sandbox."""
-        return Status.of(self.store.find(thread_id), self.grants.find(thread_id))
+        return Status.of(self.store.find(thread_id), self.codex.grants.find(thread_id))
 
     def stop(self, thread_id: str) -> Sandbox | None:
         """
@@ -116,6 +128,30 @@ class SandboxService:
         logger.info("sandbox stopping", thread_id=thread_id, generation=sandbox.generation)
         return self._confirm(sandbox)
 
+    def disconnect(self, thread_id: str) -> bool:
+        """
+        End the thread's Codex connection, in the sandbox that runs and in the vault; False when there was none.
+
+        Raises:
+            OpenCodeError: the sandbox does not let go of it. Then the grant stays, and trying again is enough.
+            ConflictError: too much changed meanwhile.
+        """
+        removed = False
+        for _ in range(ATTEMPTS):
+            sandbox = self._running(thread_id)
+            try:
+                removed |= self.codex.disconnect(thread_id, sandbox)
+            except OpenCodeError:
+                # One that ended, unnoticed until now, has nothing left to let go of.
+                if sandbox is None or self._confirm(sandbox).state == State.RUNNING:
+                    raise
+                continue
+            now_runs = self._running(thread_id)
+            # One that was only starting may have been lent to before the grant was gone.
+            if now_runs is None or (sandbox is not None and now_runs.generation == sandbox.generation):
+                return removed
+        raise ConflictError("Too much is going on here just now. Please try again.", retry_after=1)
+
     def task_changed(self, thread_id: str, task_arn: str) -> None:
         """React to an ECS event, which is a hint: what it claims is looked up before anything changes."""
         sandbox = self.store.find(thread_id)
@@ -125,6 +161,21 @@ class SandboxService:
             self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch)
         elif sandbox.state in (State.RUNNING, State.STOPPING) and sandbox.task_arn == task_arn:
             self._confirm(sandbox)
+
+    def _use(self, sandbox: Sandbox, scope: Scope, refused: int | None) -> Access | None:
+        """Return access to a running sandbox, which has what it needs for *scope*; None when it has ended."""
+        try:
+            codex = self.codex.freshen(sandbox, refused=refused) if scope == "turn" else None
+            return self._access(sandbox, scope, codex)
+        except OpenCodeError:
+            # It may have ended unnoticed until now.
+            if self._confirm(sandbox).state == State.RUNNING:
+                raise
+            return None
+
+    def _running(self, thread_id: str) -> Sandbox | None:
+        sandbox = self.store.find(thread_id)
+        return sandbox if sandbox is not None and sandbox.state == State.RUNNING else None
 
     def _doubted(self, sandbox: Sandbox, suspect: int | None) -> bool:
         return sandbox.state == State.STOPPING or suspect == sandbox.generation
@@ -148,13 +199,14 @@ class SandboxService:
         environment = {"SANDBOXD_CALL_KEYS": f'{{"{key.kid}":"{key.public}"}}'}
         return Launch(task_definition=self.task_definition, environment=environment, key_id=key.kid)
 
-    def _access(self, sandbox: Sandbox, scope: Scope) -> Access:
+    def _access(self, sandbox: Sandbox, scope: Scope, codex: Codex | None = None) -> Access:
         return Access(
             url=f"http://{sandbox.address}:{PORT}",
             token=self.signer.use(audience(sandbox), scope=scope),
             expires_in=USE_LIFE,
             generation=sandbox.generation,
             session_id=sandbox.session_id or "",
+            codex=codex,
         )
 
 

@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     model_keys_secret_arn: str
     anthropic_api_url: str
     openai_api_url: str
+    codex_issuer_url: str
+    vault_key_arn: str
 
     @property
     def subnets(self) -> list[str]:

@@ -8,12 +8,13 @@ back for the next caller; the task is known to be over, and a new generation is 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import DaemonClient
 from sandbox_ctl.launcher import Launcher, Task
 from sandbox_ctl.models import ModelAccess
 from sandbox_ctl.sandboxes import LEASE, Detail, Launch, Sandbox, SandboxStore, State
 from threadbox.clock import unix_time
-from threadbox.errors import OpenCodeError, SandboxUnavailableError
+from threadbox.errors import OpenCodeError, SandboxUnavailableError, VaultUnreadableError
 from threadbox.telemetry import logger
 
 LAUNCH_TRIES = 3
@@ -31,6 +32,7 @@ class Starter:
     store: SandboxStore
     launcher: Launcher
     daemon: DaemonClient
+    codex: CodexService
     models: Callable[[], ModelAccess]
     now: Callable[[], float] = unix_time
 
@@ -81,7 +83,11 @@ class _Step:
     def request(self) -> None:
         """RunTask, with what was stored; throttling and lack of capacity are tried again later, but not for ever."""
         try:
+            self.starter.codex.loan(self.sandbox.thread_id)
             task_arn = self.starter.launcher.launch(self.sandbox)
+        except VaultUnreadableError as exc:
+            self._fail(str(exc))
+            return
         except SandboxUnavailableError as exc:
             tries = self.sandbox.launch_tries + 1
             if tries >= LAUNCH_TRIES:
@@ -105,10 +111,14 @@ class _Step:
             self._give_back()
 
     def claim(self) -> None:
-        """Say hello, and bind the sandbox to its thread."""
+        """Say hello, and bind the sandbox to its thread, with what it is lent of the thread's grant."""
         try:
+            loan = self.starter.codex.loan(self.sandbox.thread_id)
             self.starter.daemon.hello(self.sandbox)
-            self.starter.daemon.bind(self.sandbox, self.starter.models())
+            self.starter.daemon.bind(self.sandbox, self.starter.models(), loan)
+        except VaultUnreadableError:
+            self._look_again(CLAIM_LIMIT, "the stored sign-in cannot be opened")
+            return
         except OpenCodeError:
             self._look_again(CLAIM_LIMIT, "it did not answer")
             return
@@ -136,6 +146,8 @@ class _Step:
                     generation=ready.generation,
                     start_seconds=int(self.starter.now()) - ready.requested_at,
                 )
+                if status.codex_version is not None:
+                    self.starter.codex.lent(ready, status.codex_version)
         elif self._too_long(BOOT_LIMIT):
             self._end_task("OpenCode did not start in time")
         else:

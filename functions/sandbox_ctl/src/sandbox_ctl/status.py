@@ -1,4 +1,4 @@
-"""What a thread's user is told of its sandbox, and of the Codex connection that lives in it."""
+"""What a thread's user is told of its sandbox, and of its Codex connection."""
 
 from pydantic import BaseModel
 
@@ -7,11 +7,7 @@ from threadbox.grants import Grant
 
 
 class CodexStatus(BaseModel):
-    """
-    The connection as its user sees it; ``expires_at`` (epoch seconds) is the access token's end.
-
-    The tokens live in a sandbox: with another one than had them it takes a new sign-in.
-    """
+    """The connection as its user sees it; ``expires_at`` (epoch seconds) is the end of the access token of now."""
 
     connected: bool = False
     account_id: str | None = None
@@ -19,16 +15,15 @@ class CodexStatus(BaseModel):
     reconnect_required: bool = False
 
     @classmethod
-    def of(cls, grant: Grant | None, sandbox: Sandbox | None) -> "CodexStatus":
+    def of(cls, grant: Grant | None) -> "CodexStatus":
         """Return what is told of *grant*."""
         if grant is None:
             return cls()
-        running = sandbox.generation if sandbox is not None and sandbox.state == State.RUNNING else None
         return cls(
-            connected=running == grant.generation,
+            connected=not grant.reconnect_required,
             account_id=grant.account_id or None,
             expires_at=grant.expires_at,
-            reconnect_required=running != grant.generation,
+            reconnect_required=grant.reconnect_required,
         )
 
 
@@ -48,4 +43,4 @@ class Status(BaseModel):
     def of(cls, sandbox: Sandbox | None, grant: Grant | None) -> "Status":
         """Return what is told of *sandbox*; a thread that never had one has one that is stopped."""
         seen = sandbox.model_dump(include=set(cls.model_fields)) if sandbox else {"state": State.STOPPED}
-        return cls.model_validate({**seen, "codex": CodexStatus.of(grant, sandbox)})
+        return cls.model_validate({**seen, "codex": CodexStatus.of(grant)})

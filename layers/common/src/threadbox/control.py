@@ -15,8 +15,30 @@ if TYPE_CHECKING:
 Scope = Literal["turn", "signin"]
 
 
+CodexState = Literal["connected", "unavailable", "reconnect_required"]
+"""The sandbox has an access token that lives; there is none just now; there will be none without its user."""
+
+
+class Codex(BaseModel):
+    """
+    What a sandbox has of its thread's grant.
+
+    ``version`` is that of its tokens, ``renew_at`` (epoch seconds) when ensure is worth calling for others.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state: CodexState
+    version: int = 0
+    renew_at: int | None = None
+
+
 class Access(BaseModel):
-    """How to call a running sandbox: its address, a use token and how many seconds that lives."""
+    """
+    How to call a running sandbox: its address, a use token and how many seconds that lives.
+
+    ``codex`` is told by ensure for a turn; None: the thread has no grant.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,6 +47,7 @@ class Access(BaseModel):
     expires_in: int
     generation: int
     session_id: str
+    codex: Codex | None = None
 
 
 class Starting(BaseModel):
@@ -91,16 +114,29 @@ class SandboxControlClient:
     function: str
 
     def ensure(
-        self, thread_id: str, *, scope: Scope, waiting_for: int | None = None, suspect: int | None = None
+        self,
+        thread_id: str,
+        *,
+        scope: Scope,
+        waiting_for: int | None = None,
+        suspect: int | None = None,
+        refused: int | None = None,
     ) -> Access | Starting:
         """
         Return access to the thread's sandbox, or how far its start has come.
+
+        *refused* is the version of tokens that Codex's models did not take.
 
         Raises:
             SandboxUnavailableError: it cannot be started, or sandbox_ctl does not answer.
         """
         reply = self._invoke(
-            operation="ensure", thread_id=thread_id, scope=scope, waiting_for=waiting_for, suspect=suspect
+            operation="ensure",
+            thread_id=thread_id,
+            scope=scope,
+            waiting_for=waiting_for,
+            suspect=suspect,
+            refused=refused,
         )
         answer = reply.access or reply.starting
         if answer is None:

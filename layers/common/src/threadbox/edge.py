@@ -26,6 +26,8 @@ from threadbox.errors import (
     SigninTimedOutError,
     TooLargeError,
     UnauthorizedError,
+    VaultUnavailableError,
+    VaultUnreadableError,
 )
 from threadbox.telemetry import logger
 
@@ -39,6 +41,8 @@ HTTP_STATUS: dict[type[AppError], HTTPStatus] = {
     RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     OpenCodeError: HTTPStatus.BAD_GATEWAY,
     SandboxUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    VaultUnreadableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    VaultUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     SigninPendingError: HTTPStatus.GATEWAY_TIMEOUT,
     SigninTimedOutError: HTTPStatus.GATEWAY_TIMEOUT,
     SigninAbandonedError: HTTPStatus.GONE,

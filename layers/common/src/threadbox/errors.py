@@ -16,6 +16,7 @@ Everything that can go wrong, in one tree.
     - SigninEndingError          signin_ending
     - AccountMismatchError       account_mismatch
     - MethodUnavailableError     method_unavailable
+    - ReconnectRequiredError     reconnect_required
   + TooLargeError                too_large
   + RateLimitedError             rate_limited
   + OpenCodeError                opencode_error
@@ -26,6 +27,8 @@ Everything that can go wrong, in one tree.
       . ModelRateLimitedError    model_rate_limited
       . ModelUnknownError        model_unknown
   + SandboxUnavailableError      sandbox_unavailable
+  + VaultUnreadableError         vault_unreadable
+  + VaultUnavailableError        vault_unavailable
   + SigninPendingError           signin_pending
   + SigninTimedOutError          signin_timed_out
   + SigninAbandonedError         signin_abandoned
@@ -129,6 +132,12 @@ class MethodUnavailableError(ConflictError):
     code = "method_unavailable"
 
 
+class ReconnectRequiredError(ConflictError):
+    """The provider takes the thread's grant no longer; its user has to sign in again."""
+
+    code = "reconnect_required"
+
+
 class TooLargeError(AppError):
     """The body or message is over its limit."""
 
@@ -187,6 +196,18 @@ class SandboxUnavailableError(AppError):
     """There is no running sandbox, and one could not be started in time."""
 
     code = "sandbox_unavailable"
+
+
+class VaultUnreadableError(AppError):
+    """The thread's grant is stored, and cannot be opened; it stays stored, and nothing starts without it."""
+
+    code = "vault_unreadable"
+
+
+class VaultUnavailableError(AppError):
+    """There is no key to seal a grant with just now; nothing was stored."""
+
+    code = "vault_unavailable"
 
 
 class SigninPendingError(AppError):

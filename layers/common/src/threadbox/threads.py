@@ -46,6 +46,12 @@ class ThreadStore:
         except self.table.meta.client.exceptions.ConditionalCheckFailedException as exc:
             raise ForbiddenError("This thread belongs to somebody else.") from exc
 
+    def find_owner(self, thread_id: str) -> str | None:
+        """Return the user that owns the thread, or None when nobody does."""
+        key = {"thread_id": thread_id, "sk": SORT_KEY}
+        item = self.table.get_item(Key=key, ConsistentRead=True, ProjectionExpression="user_id").get("Item", {})
+        return str(item["user_id"]) if "user_id" in item else None
+
     def of_hash(self, digest: str) -> str | None:
         """Return the thread that :func:`thread_hash` made *digest* of, or None."""
         item = self.table.get_item(Key=hash_key(digest)).get("Item")

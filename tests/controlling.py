@@ -1,0 +1,140 @@
+"""sandbox_ctl as its composition root puts it together, on real stores; what stands outside of it is scripted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox_ctl.callkeys import CallSigner
+from sandbox_ctl.codex import CodexService
+from sandbox_ctl.loans import Lender
+from sandbox_ctl.models import ModelAccess
+from sandbox_ctl.openai import OpenAIClient
+from sandbox_ctl.refresher import Refresher
+from sandbox_ctl.sandboxes import SandboxStore
+from sandbox_ctl.service import SandboxService
+from sandbox_ctl.starts import Starter
+from tests.fakes import FakeConnections, FakeDaemon, FakeLauncher, FakeProvider, secret
+from threadbox.clock import unix_time
+from threadbox.grants import Grant, GrantStore
+from threadbox.notices import Notices
+from threadbox.sockets import SocketBroadcast, SocketStore
+from threadbox.threads import ThreadStore
+from threadbox.vault import Opener, Sealer, Tokens
+
+OWNER = "ann"
+ACCOUNT = "acct-1"
+
+
+@dataclass
+class Controlling:
+    """
+    The package.
+
+    *kms* and *key_id* are a KMS client and a key of it; without them there is no vault, and no thread may be connected.
+    """
+
+    table: Any
+    now: Callable[[], float] = unix_time
+    launcher: Any = field(default_factory=FakeLauncher)
+    daemon: Any = field(default_factory=FakeDaemon)
+    provider: FakeProvider = field(default_factory=FakeProvider)
+    client: OpenAIClient | None = None
+    kms: Any = None
+    key_id: str = ""
+    models: Callable[[], ModelAccess] = ModelAccess
+    connections: FakeConnections = field(default_factory=FakeConnections)
+    unreadable: list[None] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = SandboxStore(table=self.table, now=self.now)
+        self.grants = GrantStore(table=self.table, now=self.now)
+        self.threads = ThreadStore(table=self.table)
+        self.sealer = Sealer(kms=self.kms, key_id=self.key_id)
+        opener = Opener(kms=self.kms, unreadable=lambda: self.unreadable.append(None))
+        self.lender = Lender(threads=self.threads, opener=opener, clock=self.now)
+        self.openai = self.client or self.provider.client()
+        self.sockets = SocketStore(table=self.table)
+        self.refresher = Refresher(
+            grants=self.grants,
+            lender=self.lender,
+            sealer=self.sealer,
+            provider=self.openai,
+            notices=Notices(broadcast=SocketBroadcast(store=self.sockets, connections=self.connections)),
+            now=self.now,
+            pause=self.pause,
+        )
+        self.codex = CodexService(
+            grants=self.grants,
+            lender=self.lender,
+            refresher=self.refresher,
+            daemon=self.daemon,
+            provider=self.openai,
+            now=self.now,
+        )
+        self.starter = Starter(
+            store=self.store,
+            launcher=self.launcher,
+            daemon=self.daemon,
+            codex=self.codex,
+            models=self.models,
+            now=self.now,
+        )
+        self.service = SandboxService(
+            store=self.store,
+            codex=self.codex,
+            starter=self.starter,
+            signer=CallSigner(secret=secret({"key": "k" * 64}), now=self.now),
+            task_definition="sandbox:1",
+        )
+
+    def pause(self, seconds: float) -> None:
+        """Take no time; move a clock that stands until it is moved."""
+        self.pauses.append(seconds)
+        if hasattr(self.now, "time"):
+            self.now.time += seconds
+
+    def runs(self, thread_id: str = "t") -> int:
+        """Have the thread's sandbox run, and return its generation."""
+        self.service.ensure(thread_id, scope="signin")
+        sandbox = self.service.get(thread_id)
+        self.launcher.runs(sandbox.task_arn)
+        self.service.ensure(thread_id, scope="signin")
+        return sandbox.generation
+
+    def ends(self, thread_id: str = "t") -> None:
+        """Have the thread's sandbox end."""
+        arn = self.service.get(thread_id).task_arn
+        self.launcher.ends(arn)
+        self.service.task_changed(thread_id, arn)
+
+    def connects(
+        self, thread_id: str = "t", *, life: int = 3600, owner: str = OWNER, refresh_token: str | None = None
+    ) -> Grant:
+        """Store a grant as a sign-in does; without *refresh_token* the scripted provider gives one."""
+        self.threads.claim(thread_id, user_id=owner)
+        now = int(self.now())
+        before = self.grants.find(thread_id)
+        grant = Grant(
+            thread_id=thread_id,
+            account_id=ACCOUNT,
+            expires_at=now + life,
+            obtained_at=now,
+            version=self.grants.next_version(before),
+        )
+        tokens = Tokens(access_token="at_first", refresh_token=refresh_token or self.provider.issue())
+        sealed = self.sealer.seal(tokens, grant.binding(owner))
+        write = self.grants.connection(grant, sealed, before=before)
+        self.table.meta.client.transact_write_items(TransactItems=[write])
+        return self.grant(thread_id)
+
+    def grant(self, thread_id: str = "t") -> Grant:
+        """Return the stored grant."""
+        grant = self.grants.find(thread_id)
+        assert grant is not None
+        return grant
+
+    def tokens(self, thread_id: str = "t") -> tuple[str, str]:
+        """Return access and refresh token, as the vault has them."""
+        tokens, _ = self.lender.open(self.grant(thread_id))
+        return tokens.access_token.get_secret_value(), tokens.refresh_token.get_secret_value()
