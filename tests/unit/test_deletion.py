@@ -26,7 +26,7 @@ def token(user="u"):
 
 @pytest.fixture
 def control():
-    return SimpleNamespace(stop=control_stop)
+    return SimpleNamespace(stop=control_stop, disconnect=lambda _thread_id: True)
 
 
 def control_stop(thread_id):
@@ -63,7 +63,7 @@ def test_everything_of_the_thread_is_gone(deletion, thread, table):
     """Not an item is left, whatever partition it is in; sockets are closed; deleting again finds nothing."""
     removed = deletion.delete("t", token=token())
 
-    assert {"messages": 40, "turns": 40, "sockets": 2, "sandboxes": 0} == removed
+    assert {"messages": 40, "turns": 40, "sockets": 2, "sandboxes": 0, "grants": 1} == removed
     assert [] == table.scan()["Items"]
     assert ["c1", "c2"] == sorted(deletion.connections.closed)
     assert 0 == deletion.delete("t", token=token())["messages"]
@@ -74,6 +74,15 @@ def test_only_the_owner_deletes(deletion, thread, table):
     before = table.scan()["Count"]
     with pytest.raises(ForbiddenError):
         deletion.delete("t", token=token(user="somebody else"))
+    assert before == table.scan()["Count"]
+
+
+def test_nothing_is_removed_while_the_grant_cannot_be_taken_back(deletion, thread, table, control):
+    """The vault's row is the only way to its revocation."""
+    before = table.scan()["Count"]
+    control.disconnect = lambda _: control_stop("busy")
+    with pytest.raises(ConflictError):
+        deletion.delete("t", token=token())
     assert before == table.scan()["Count"]
 
 

@@ -36,21 +36,24 @@ class ThreadDeletion:
         """
         Delete the thread and return how many of each kind of thing were removed; again, it returns zeros.
 
-        The sandbox is stopped first: as long as that fails nothing is removed, and trying again is enough.
+        The sandbox is stopped first, then the grant taken back, at its provider too: as long as one of them fails
+        nothing else is removed, and trying again is enough.
 
         Raises:
             UnauthorizedError, ForbiddenError: the token is not good for this thread.
             ConflictError: its sandbox is only just being started.
             SandboxUnavailableError: its sandbox cannot be stopped just now.
+            OpenCodeError: its sandbox does not let go of the grant.
         """
         session = self.sessions.verify(token, thread_id=thread_id)
         self.threads.claim(thread_id, user_id=session.user_id)
         self.control.stop(thread_id)
+        grants = int(self.control.disconnect(thread_id))
         sockets = self.sockets.list(thread_id)
         for socket in sockets:
             self.sockets.delete(thread_id, socket.connection_id)
             self.connections.close(socket.connection_id)
-        removed = {**self._delete_items(thread_id), "sockets": len(sockets)}
+        removed = {**self._delete_items(thread_id), "sockets": len(sockets), "grants": grants}
         logger.info("thread deleted", thread_id=thread_id, removed=removed)
         return removed
 

@@ -6,6 +6,7 @@ from typing import Any
 from threadbox.errors import ModelError, ModelRateLimitedError, ModelUnauthorizedError, ModelUnknownError
 
 NONSENSE = "The model answered with something that is no answer. Please try again."
+RAN_OUT = "The ChatGPT connection ran out in the middle of the answer. Please send your message again."
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
@@ -18,6 +19,8 @@ def model_error(error: dict[str, Any]) -> ModelError:
     """
     data = error.get("data") or {}
     status, message = data.get("statusCode"), str(data.get("message", ""))
+    if "Token refresh failed" in message:
+        return ModelUnauthorizedError(RAN_OUT)
     if status in REFUSED:
         return ModelUnauthorizedError(
             f"The model's provider refused the key ({status}). Check the key, then try again."

@@ -21,12 +21,19 @@ from chat.dispatch import TurnDispatcher
 from chat.exchange import Exchange, HandoverError, Limits
 from chat.messages import MessageStore, UIMessage
 from chat.opencode import OpenCodeClient, SilentError
+from chat.renewal import RENEWED, UNREACHABLE, Renewal, is_codex, see_to
 from chat.turn import Ask, Outcome, Turn, TurnState
 from chat.turns import TurnStore
 from chat.writers import Writers
 from threadbox.clock import unix_time
-from threadbox.control import Access, SandboxControlClient, Starting
-from threadbox.errors import AppError, OpenCodeError, SandboxUnavailableError
+from threadbox.control import Access, Codex, SandboxControlClient, Starting
+from threadbox.errors import (
+    AppError,
+    ModelUnauthorizedError,
+    OpenCodeError,
+    ProviderUnreachableError,
+    SandboxUnavailableError,
+)
 from threadbox.sockets import ConnectionsClient, Socket, SocketStore
 from threadbox.telemetry import logger
 
@@ -84,6 +91,7 @@ class _Run:
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     generation: int | None = None
     exchange: Exchange | None = None
+    renewal: asyncio.Task[None] | None = None
     writers: Writers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +118,7 @@ class _Run:
             logger.warning("turn lost", thread_id=self.turn.thread_id, request_id=self.turn.request_id)
             return None
         finally:
-            for task in filter(None, (answer, keeper, ahead)):
+            for task in filter(None, (answer, keeper, ahead, self.renewal)):
                 task.cancel()
                 with suppress(asyncio.CancelledError, AppError):
                     await task
@@ -190,9 +198,12 @@ class _Run:
                 await self._renew()
             if before not in (None, access.generation):
                 self._say_sandbox("running", "ready", context_lost=True)
-            self.exchange = self._exchange(access)
+            see_to(access.codex, model=self.turn.model)
+            self.exchange = self._exchange(access, access.codex)
             try:
                 return await self.exchange.ask(text, model=self.turn.model)
+            except ModelUnauthorizedError as error:
+                raise await self._refused(access, error) from error
             except SilentError:
                 if self.exchange.asked:
                     raise
@@ -200,17 +211,35 @@ class _Run:
                 sandbox = await self._ensure(suspect=access.generation)
         raise SandboxUnavailableError("The sandbox does not answer. Please try again.")
 
+    async def _refused(self, access: Access, error: ModelUnauthorizedError) -> AppError:
+        """Return what to say to a model's refusal; when it is Codex's, after another access token was asked for."""
+        if access.codex is None or not is_codex(access.codex, self.turn.model):
+            return error
+        try:
+            answer = await self._ensure(refused=access.codex.version)
+            codex = answer.codex if isinstance(answer, Access) else None
+            see_to(codex, model=self.turn.model)
+        except AppError as told:
+            return told
+        if codex is not None and codex.version == access.codex.version:
+            return ProviderUnreachableError(UNREACHABLE)
+        return ModelUnauthorizedError(RENEWED)
+
     async def _resume(self) -> Outcome:
         """Go on with the answer where the function before left it."""
         self.generation = self.turn.generation
         access = await asyncio.to_thread(self._lend)
-        self.exchange = self._exchange(access)
+        # What the function before knew of an access token is not known here: ask at once.
+        self.exchange = self._exchange(access, Codex(state="connected", renew_at=0))
         return await self.exchange.resume()
 
     def _lend(self) -> Access:
         return self.runner.control.lend(self.turn.thread_id, scope="turn", generation=self.generation or 0)
 
-    def _exchange(self, access: Access) -> Exchange:
+    def _exchange(self, access: Access, codex: Codex | None) -> Exchange:
+        if self.renewal is not None:
+            self.renewal.cancel()
+        self.renewal = asyncio.create_task(Renewal(ensure=self._ensure).run(codex))
         return Exchange(
             client=self.runner.opencode,
             access=access,
@@ -245,9 +274,11 @@ class _Run:
             self._say_sandbox("running", "ready")
         return sandbox
 
-    async def _ensure(self, *, waiting_for: int | None = None, suspect: int | None = None) -> Access | Starting:
+    async def _ensure(
+        self, *, waiting_for: int | None = None, suspect: int | None = None, refused: int | None = None
+    ) -> Access | Starting:
         ensure = partial(self.runner.control.ensure, self.turn.thread_id, scope="turn")
-        return await asyncio.to_thread(ensure, waiting_for=waiting_for, suspect=suspect)
+        return await asyncio.to_thread(ensure, waiting_for=waiting_for, suspect=suspect, refused=refused)
 
     def _say_sandbox(self, state: str, detail: str, **more: object) -> None:
         data = {"state": state, "detail": detail, **more}
