@@ -4,7 +4,8 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import parse_qs
 
 import httpx
 
@@ -12,7 +13,9 @@ from chat.turn import Ask, Turn
 from oauth_proxy.sandbox import SigninClient
 from sandbox_ctl.daemon import DaemonStatus
 from sandbox_ctl.launcher import Task
+from sandbox_ctl.loans import Loan
 from sandbox_ctl.models import KnownProviders, ModelAccess
+from sandbox_ctl.openai import OpenAIClient
 from sandbox_ctl.sandboxes import Sandbox
 from threadbox.control import Access, Starting
 from threadbox.errors import OpenCodeError, SandboxUnavailableError, StaleGenerationError
@@ -92,14 +95,19 @@ class FakeDaemon:
     known: KnownProviders = field(default_factory=lambda: KnownProviders(providers=[], default={}))
     removed: list[str] = field(default_factory=list)
     bound: list[tuple[str, int, ModelAccess]] = field(default_factory=list)
+    lent: list[Loan] = field(default_factory=list)
+    held: int | None = None
+    meanwhile: Callable[[], object] = lambda: None
 
     def hello(self, sandbox: Sandbox) -> DaemonStatus:
         if self.silent or self.stranger:
             raise OpenCodeError("no answer")
         return self._status(sandbox, "unbound")
 
-    def bind(self, sandbox: Sandbox, models: ModelAccess) -> DaemonStatus:
+    def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None) -> DaemonStatus:
         self.bound.append((sandbox.thread_id, sandbox.generation, models))
+        self.held = None
+        self._take(loan)
         return self._status(sandbox, "booting")
 
     def status(self, sandbox: Sandbox, *, wait: int) -> DaemonStatus:
@@ -112,11 +120,23 @@ class FakeDaemon:
             raise OpenCodeError("no answer")
         return self.known
 
-    def remove_provider(self, sandbox: Sandbox, provider: str) -> bool:
+    def put_provider(self, sandbox: Sandbox, provider: str, loan: Loan) -> None:
         if self.silent:
             raise OpenCodeError("no answer")
+        self._take(loan)
+
+    def remove_provider(self, sandbox: Sandbox, provider: str, *, version: int | None) -> bool:
+        if self.silent:
+            raise OpenCodeError("no answer")
+        had, self.held = self.held, None
         self.removed.append(provider)
-        return True
+        self.meanwhile()
+        return had is not None
+
+    def _take(self, loan: Loan | None) -> None:
+        if loan is not None:
+            self.held = loan.version
+            self.lent.append(loan)
 
     def _status(self, sandbox: Sandbox, state: Any) -> DaemonStatus:
         return DaemonStatus(
@@ -126,7 +146,75 @@ class FakeDaemon:
             generation=sandbox.generation,
             session_id="ses_1",
             opencode_version="1.18.33",
+            codex_version=self.held,
         )
+
+
+@dataclass
+class FakeProvider:
+    """
+    The provider's authorization server, for httpx's MockTransport: refresh tokens are good for one use.
+
+    ``mode`` is how it fails: ``lost`` redeems and does not answer. ``refusal`` is what it refuses every token with.
+    """
+
+    life: int = 3600
+    mode: Literal["ok", "429", "500", "garbage", "down", "lost"] = "ok"
+    refusal: str | None = None
+    good: list[str] = field(default_factory=list)
+    redeemed: list[str] = field(default_factory=list)
+    revoked: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None
+
+    def issue(self) -> str:
+        self.good.append(f"rt_{len(self.good)}")
+        return self.good[-1]
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/oauth/revoke":
+            self.revoked.append(json.loads(request.content)["token"])
+            return httpx.Response(200)
+        if self.mode == "down":
+            raise httpx.ConnectError("nobody", request=request)
+        if self.mode in ("429", "500"):
+            return httpx.Response(int(self.mode), json={"error": {"code": "server_error"}})
+        if self.mode == "garbage":
+            return httpx.Response(200, text="<!doctype html>")
+        token = parse_qs(request.content.decode())["refresh_token"][0]
+        if self.refusal is not None or token in self.redeemed or token not in self.good:
+            code = self.refusal or ("refresh_token_reused" if token in self.redeemed else "invalid_grant")
+            return httpx.Response(401, json={"error": {"code": code, "message": "no"}})
+        self.redeemed.append(token)
+        fresh = {"access_token": f"at_{len(self.redeemed)}", "refresh_token": self.issue(), "expires_in": self.life}
+        self.meanwhile()
+        if self.mode == "lost":
+            raise httpx.ReadTimeout("nothing came", request=request)
+        return httpx.Response(200, json=fresh)
+
+    def client(self) -> OpenAIClient:
+        """Return the client whose calls come here."""
+        return OpenAIClient(http=httpx.Client(transport=httpx.MockTransport(self)), issuer="https://auth.example")
+
+
+class FaultyKms:
+    """KMS, as it answers a real client; its calls are counted, and fail on demand."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.calls: list[str] = []
+        self.failure: Exception | None = None
+
+    def generate_data_key(self, **request: Any) -> Any:
+        return self._call("GenerateDataKey", self._client.generate_data_key, request)
+
+    def decrypt(self, **request: Any) -> Any:
+        return self._call("Decrypt", self._client.decrypt, request)
+
+    def _call(self, name: str, call: Callable[..., Any], request: dict[str, Any]) -> Any:
+        self.calls.append(name)
+        if self.failure is not None:
+            raise self.failure
+        return call(**request)
 
 
 @dataclass
@@ -189,7 +277,13 @@ class FakeControl:
     disconnected: list[str] = field(default_factory=list)
 
     def ensure(
-        self, thread_id: str, *, scope: str, waiting_for: int | None = None, suspect: int | None = None
+        self,
+        thread_id: str,
+        *,
+        scope: str,
+        waiting_for: int | None = None,
+        suspect: int | None = None,
+        refused: int | None = None,
     ) -> Access | Starting:
         if suspect is not None:
             self.suspects.append(suspect)
@@ -241,6 +335,9 @@ class FakeSigninSandbox:
             body = json.loads(request.content)
             return httpx.Response(200, json={**body, "url": self.url, "instructions": self.instructions})
         progress = {"type": "signin", "status": self.status, "account_id": self.account_id, "expires_at": 2_000_000_000}
+        if call[1] == "tokens":
+            tokens = {"access_token": "at_approved", "refresh_token": "rt_approved", "expires_at": 2_000_000_000}
+            return httpx.Response(200, json={**tokens, "account_id": self.account_id})
         if request.method == "GET":
             lines = [{"type": "heartbeat"}, progress]
             return httpx.Response(200, text="".join(json.dumps(line) + "\n" for line in lines))

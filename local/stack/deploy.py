@@ -115,18 +115,22 @@ class Deployment:
             "CodexAbandonSeconds": settings.codex_abandon_seconds,
             "HopSeconds": settings.codex_hop_seconds,
         }
-        return {name: str(value) for name, value in times.items() if value is not None} | {
-            "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
-            "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
-            "AllowedOrigins": f"http://127.0.0.1:{self._ports['web']},http://localhost:{self._ports['web']}",
-            "EcsEndpointUrl": f"http://127.0.0.1:{self._ports['ecs']}",
-            "WebAppUrl": f"http://127.0.0.1:{self._ports['web']}/",
-            "ConnectionsUrl": f"{self._url}/_aws/execute-api/threadbox-ws/live",
-            "ModelBaseUrl": settings.model_base_url or f"http://127.0.0.1:{self._ports['model']}/v1",
-            "ModelName": settings.model_name or "demo",
-            "AnthropicApiUrl": settings.anthropic_api_url or "",
-            "OpenAiApiUrl": settings.openai_api_url or "",
-        }
+        return (
+            {name: str(value) for name, value in times.items() if value is not None}
+            | {
+                "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
+                "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
+                "AllowedOrigins": f"http://127.0.0.1:{self._ports['web']},http://localhost:{self._ports['web']}",
+                "EcsEndpointUrl": f"http://127.0.0.1:{self._ports['ecs']}",
+                "WebAppUrl": f"http://127.0.0.1:{self._ports['web']}/",
+                "ConnectionsUrl": f"{self._url}/_aws/execute-api/threadbox-ws/live",
+                "ModelBaseUrl": settings.model_base_url or f"http://127.0.0.1:{self._ports['model']}/v1",
+                "ModelName": settings.model_name or "demo",
+                "AnthropicApiUrl": settings.anthropic_api_url or "",
+                "OpenAiApiUrl": settings.openai_api_url or "",
+            }
+            | ({} if settings.real_codex else {"CodexIssuerUrl": f"http://127.0.0.1:{self._ports['idp']}"})
+        )
 
     def _sam(self, *arguments: str) -> tuple[str, ...]:
         return (str(self._layout.tools / "sam" / "bin" / "sam"), *arguments, "--region", REGION)

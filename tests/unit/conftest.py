@@ -6,6 +6,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from tests.fakes import FaultyKms
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
@@ -14,6 +16,18 @@ if TYPE_CHECKING:
 def aws():
     with mock_aws():
         yield
+
+
+@pytest.fixture
+def kms(aws) -> FaultyKms:
+    """KMS, whose calls are counted and can be made to fail."""
+    return FaultyKms(boto3.client("kms"))
+
+
+@pytest.fixture
+def key_id(aws) -> str:
+    """The vault's key."""
+    return boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
 
 
 @pytest.fixture
