@@ -15,7 +15,7 @@ SANDBOXD_API = $(UV) run --quiet --locked --project images/opencode python -m sa
 API = $(PY) -m local.contract.openapi
 ERRORS = $(PY) -m local.contract.errors
 
-.PHONY: help tools up down status logs token test test-long bench check fix lock openapi deploy
+.PHONY: help tools up down status logs token test test-long bench check fix lock openapi reseal deploy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -57,7 +57,7 @@ bench: tools ## times, calls and memory against bare OpenCode; ARGS=--quick: a s
 check: tools ## ruff, mypy, template, locks, OpenAPI, page
 	@$(PY) -m local.stack install sandboxd opencode page-packages
 	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check .
-	@$(PY) -m mypy local layers functions bench
+	@$(PY) -m mypy local layers functions bench operate
 	@cd images/opencode && ../../$(UV) run --quiet --locked mypy
 	@.venv/bin/cfn-lint template.yaml
 	@for project in $(PROJECTS); do $(UV) lock --quiet --check --project $$project; done
@@ -75,6 +75,9 @@ openapi: tools ## write the OpenAPI files and the table of errors anew
 	@$(SANDBOXD_API) > images/opencode/openapi.json
 	@$(API) > docs/openapi.json
 	@$(ERRORS) > docs/errors.md
+
+reseal: tools ## seal every grant under the vault's current key: make reseal ENV=dev
+	@$(PY) -m operate.reseal --env $(or $(ENV),dev)
 
 deploy: tools ## deploy to AWS: make deploy ENV=dev
 	@$(PY) -m local.stack install sam

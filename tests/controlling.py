@@ -9,12 +9,15 @@ from sandbox_ctl.codex import CodexService
 from sandbox_ctl.loans import Lender
 from sandbox_ctl.models import ModelAccess
 from sandbox_ctl.openai import OpenAIClient
+from sandbox_ctl.operations import perform
 from sandbox_ctl.refresher import Refresher
+from sandbox_ctl.resealing import ResealService
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.starts import Starter
 from tests.fakes import FakeConnections, FakeDaemon, FakeLauncher, FakeProvider, secret
 from threadbox.clock import unix_time
+from threadbox.control import Reply
 from threadbox.grants import Grant, GrantStore
 from threadbox.notices import Notices
 from threadbox.sockets import SocketBroadcast, SocketStore
@@ -42,6 +45,7 @@ class Controlling:
     kms: Any = None
     key_id: str = ""
     models: Callable[[], ModelAccess] = ModelAccess
+    page: int = 100
     connections: FakeConnections = field(default_factory=FakeConnections)
     unreadable: list[None] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
@@ -72,6 +76,7 @@ class Controlling:
             provider=self.openai,
             now=self.now,
         )
+        self.resealing = ResealService(grants=self.grants, lender=self.lender, sealer=self.sealer, page=self.page)
         self.starter = Starter(
             store=self.store,
             launcher=self.launcher,
@@ -127,6 +132,11 @@ class Controlling:
         write = self.grants.connection(grant, sealed, before=before)
         self.table.meta.client.transact_write_items(TransactItems=[write])
         return self.grant(thread_id)
+
+    def perform(self, operation: str, **event: Any) -> Reply:
+        """Perform an operation as another function has it performed."""
+        asked = {"operation": operation, **event}
+        return Reply.model_validate(perform(self.service, self.resealing, asked))
 
     def grant(self, thread_id: str = "t") -> Grant:
         """Return the stored grant."""

@@ -203,6 +203,7 @@ class FaultyKms:
         self._client = client
         self.calls: list[str] = []
         self.failure: Exception | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def generate_data_key(self, **request: Any) -> Any:
         return self._call("GenerateDataKey", self._client.generate_data_key, request)
@@ -212,6 +213,7 @@ class FaultyKms:
 
     def _call(self, name: str, call: Callable[..., Any], request: dict[str, Any]) -> Any:
         self.calls.append(name)
+        self.meanwhile()
         if self.failure is not None:
             raise self.failure
         return call(**request)

@@ -4,11 +4,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox_ctl.loans import KEPT_SECONDS
-from sandbox_ctl.operations import perform
 from sandbox_ctl.sandboxes import State
 from sandbox_ctl.starts import CLAIM_LIMIT
 from tests.controlling import Controlling
-from threadbox.control import Access, Reply, Starting
+from threadbox.control import Access, Starting
 from threadbox.errors import OpenCodeError, VaultUnreadableError
 
 DENIED = ClientError({"Error": {"Code": "AccessDeniedException"}}, "Decrypt")
@@ -38,7 +37,7 @@ def ensure(controlling, **options):
 
 
 def disconnect(controlling):
-    return Reply.model_validate(perform(controlling.service, {"operation": "disconnect", "thread_id": "t"}))
+    return controlling.perform("disconnect", thread_id="t")
 
 
 def test_thread_without_a_grant_is_not_connected(service):
@@ -146,7 +145,7 @@ def test_row_of_another_thread_stops_the_start(controlling, table):
 
 
 def test_grant_that_stops_opening_during_a_start_ends_it(controlling, clock):
-    """The task is given a minute, then stopped; the next generation has no task, and the start fails with the reason."""
+    """Its task is stopped after a minute; the next generation has none, and the start fails with the reason."""
     controlling.connects()
     ensure(controlling)
     arn = controlling.service.get("t").task_arn

@@ -243,11 +243,9 @@ def test_vault_that_does_not_open_claims_nothing(controlling, due, kms):
 
 def test_vault_that_does_not_seal_claims_nothing(controlling, due, kms):
     """A token is not redeemed that could not be kept."""
-    calls = kms.generate_data_key
-    kms.generate_data_key = lambda **request: (_ for _ in ()).throw(DENIED)
+    kms.meanwhile = lambda: setattr(kms, "failure", DENIED if kms.calls[-1] == "GenerateDataKey" else None)
     with pytest.raises(VaultUnavailableError):
         renewed(controlling)
-    kms.generate_data_key = calls
     assert ([], None) == (controlling.provider.redeemed, controlling.grant().refresh_owner)
 
 

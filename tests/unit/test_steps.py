@@ -76,18 +76,16 @@ def test_grant_refreshed_in_the_same_moment_is_looked_at_again(signing_in, table
     signing_in.approves()
     before = signing_in.grants.find(THREAD)
     signing_in.authorize()
-    data_key = signing_in.sealer.kms.generate_data_key
 
-    def refresh_first(**request):
-        signing_in.kms.generate_data_key = data_key
+    def refreshed():
+        signing_in.kms.meanwhile = lambda: None
         table.update_item(
             Key={"thread_id": THREAD, "sk": "GRANT#openai"},
             UpdateExpression="ADD version :one",
             ExpressionAttributeValues={":one": 1},
         )
-        return data_key(**request)
 
-    signing_in.kms.generate_data_key = refresh_first
+    signing_in.kms.meanwhile = refreshed
     assert "connected" == signing_in.step("wait")
     assert signing_in.grants.find(THREAD).version > before.version + 1
 

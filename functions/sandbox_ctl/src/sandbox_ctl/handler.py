@@ -21,6 +21,7 @@ from sandbox_ctl.offers import OfferService
 from sandbox_ctl.openai import OpenAIClient
 from sandbox_ctl.operations import perform
 from sandbox_ctl.refresher import Refresher
+from sandbox_ctl.resealing import ResealService
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.settings import Settings
@@ -86,6 +87,7 @@ codex = CodexService(
     daemon=daemon,
     provider=provider,
 )
+resealing = ResealService(grants=grants, lender=lender, sealer=sealer)
 service = SandboxService(
     store=store,
     codex=codex,
@@ -108,7 +110,7 @@ _http = Mangum(
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
     """Answer an operation of another function, a request of the HTTP API, or an event of ECS."""
     if "operation" in event:
-        return perform(service, event)
+        return perform(service, resealing, event)
     if "requestContext" in event:
         return _http(event, context)
     changed = TaskChanged.model_validate(event)

@@ -1,9 +1,10 @@
-"""The operations that the other functions invoke directly: ensure, lend, stop and disconnect."""
+"""The operations that other functions (ensure, lend, stop, disconnect) and operators (reseal) invoke directly."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from sandbox_ctl.resealing import ResealService
 from sandbox_ctl.service import SandboxService
 from threadbox.control import Disconnected, Reply
 from threadbox.errors import AppError, InvalidRequestError
@@ -45,14 +46,21 @@ class Disconnect(BaseModel):
     thread_id: ThreadId
 
 
-Operation = Ensure | Lend | Stop | Disconnect
+class Reseal(BaseModel):
+    """Another page of grants under the vault's current key; ``after`` is where the page before ended."""
+
+    operation: Literal["reseal"]
+    after: str | None = Field(default=None, max_length=4096)
+
+
+Operation = Ensure | Lend | Stop | Disconnect | Reseal
 OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="operation")])
 
 
-def perform(service: SandboxService, event: dict[str, Any]) -> dict[str, Any]:
+def perform(service: SandboxService, resealing: ResealService, event: dict[str, Any]) -> dict[str, Any]:
     """Perform the operation that *event* names; an error is an answer too. Each leaves one line in the log."""
     try:
-        reply = _perform(service, event)
+        reply = _perform(service, resealing, event)
     except AppError as error:
         reply = Reply.of_error(error)
     outcome = next(iter(reply.model_fields_set))
@@ -61,7 +69,7 @@ def perform(service: SandboxService, event: dict[str, Any]) -> dict[str, Any]:
     return reply.model_dump(mode="json", exclude_none=True)
 
 
-def _perform(service: SandboxService, event: dict[str, Any]) -> Reply:
+def _perform(service: SandboxService, resealing: ResealService, event: dict[str, Any]) -> Reply:
     try:
         operation = OPERATION.validate_python(event)
     except ValidationError as exc:
@@ -71,6 +79,8 @@ def _perform(service: SandboxService, event: dict[str, Any]) -> Reply:
         return Reply(stopped=True)
     if isinstance(operation, Disconnect):
         return Reply(disconnected=Disconnected(removed=service.disconnect(operation.thread_id)))
+    if isinstance(operation, Reseal):
+        return Reply(resealed=resealing.reseal(operation.after))
     if isinstance(operation, Lend):
         access = service.lend(operation.thread_id, scope=operation.scope, generation=operation.generation)
         return Reply(access=access)

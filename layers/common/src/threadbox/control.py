@@ -68,6 +68,17 @@ class Disconnected(BaseModel):
     removed: bool
 
 
+class Resealed(BaseModel):
+    """How many grants of a page were sealed anew, were current already, or cannot be opened; behind which to go on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sealed: int
+    current: int
+    unreadable: int
+    after: str | None = None
+
+
 class Refusal(BaseModel):
     """An error of the tree, on its way between two functions."""
 
@@ -79,7 +90,7 @@ class Refusal(BaseModel):
 
 
 class Reply(BaseModel):
-    """Exactly one of the five."""
+    """Exactly one of the six."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -88,6 +99,7 @@ class Reply(BaseModel):
     error: Refusal | None = None
     stopped: bool = False
     disconnected: Disconnected | None = None
+    resealed: Resealed | None = None
 
     @classmethod
     def of_ensure(cls, answer: Access | Starting) -> "Reply":
