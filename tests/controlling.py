@@ -34,6 +34,7 @@ class Controlling:
     The package.
 
     *kms* and *key_id* are a KMS client and a key of it; without them there is no vault, and no thread may be connected.
+    On a clock that does not stand, *pause* is needed.
     """
 
     table: Any
@@ -49,6 +50,7 @@ class Controlling:
     connections: FakeConnections = field(default_factory=FakeConnections)
     unreadable: list[None] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
+    pause: Callable[[float], None] | None = None
 
     def __post_init__(self) -> None:
         self.store = SandboxStore(table=self.table, now=self.now)
@@ -66,7 +68,7 @@ class Controlling:
             provider=self.openai,
             notices=Notices(broadcast=SocketBroadcast(store=self.sockets, connections=self.connections)),
             now=self.now,
-            pause=self.pause,
+            pause=self.pause or self._pause,
         )
         self.codex = CodexService(
             grants=self.grants,
@@ -93,11 +95,10 @@ class Controlling:
             task_definition="sandbox:1",
         )
 
-    def pause(self, seconds: float) -> None:
-        """Take no time; move a clock that stands until it is moved."""
+    def _pause(self, seconds: float) -> None:
+        """Take no time; move the clock, which stands until it is moved."""
         self.pauses.append(seconds)
-        if hasattr(self.now, "time"):
-            self.now.time += seconds
+        self.now.time += seconds
 
     def runs(self, thread_id: str = "t") -> int:
         """Have the thread's sandbox run, and return its generation."""
