@@ -2,7 +2,8 @@
 What was granted: codes that are good for one exchange, and refresh tokens that are good for one use each.
 
     code ── exchange ──▶ grant ── refresh ──▶ the same grant with another refresh token
-                           └──── a token or a code comes a second time ──▶ gone, with all its tokens
+                           ├──── a token or a code comes a second time ──▶ gone, with all its tokens
+                           └──── revoke ──▶ gone, with all its tokens
 """
 
 import base64
@@ -101,6 +102,13 @@ class Grants:
         token.used = True
         return grant, self._tokens(grant)
 
+    def revoke(self, token: str) -> Grant | None:
+        """End the grant that a token belongs to, used or not; None when there is none to end (RFC 7009, 2.2)."""
+        grant = self.grant_of(token) or self._grant_of_access_token(token)
+        if grant is not None:
+            self._revoke(grant)
+        return grant
+
     def bearer(self, access_token: str) -> Bearer:
         """
         Whom an access token speaks for.
@@ -119,6 +127,12 @@ class Grants:
         """The grant that a refresh token belongs to, used or not."""
         token = self._ledger.find_token(refresh_token)
         return self._ledger.grants[token.grant_id] if token else None
+
+    def _grant_of_access_token(self, token: str) -> Grant | None:
+        try:
+            return self._ledger.grants.get(self._signer.verify(token).grant_id)
+        except InvalidTokenError:
+            return None
 
     def _revoke(self, grant: Grant) -> None:
         grant.revoked = True

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 KEPT = 10_000
 
-Endpoint = Literal["usercode", "token", "oauth_token", "responses"]
+Endpoint = Literal["usercode", "token", "oauth_token", "revoke", "responses"]
 
 
 class Entry(BaseModel):

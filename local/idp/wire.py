@@ -5,6 +5,8 @@ The endpoints that programs call, as OpenCode 1.18 calls them.
 * ``POST /api/accounts/deviceauth/token``     ``{device_auth_id, user_code}`` -> ``{authorization_code,
   code_challenge, code_verifier}``; 403 until the user has decided
 * ``POST /oauth/token``                       a form; a code or a refresh token -> tokens
+* ``POST /oauth/revoke``                      ``{token, token_type_hint?, client_id}`` -> ``{}``; JSON, as OpenAI's own
+  client sends it, and otherwise RFC 7009: a token that nobody knows is as good as revoked
 * ``POST /backend-api/codex/responses``       a model's answer, for an access token
 
 Refusals are ``{"error": {"code", "message"}}``, with the codes of ``local.idp.errors``.
@@ -61,6 +63,14 @@ class TokenRequest(BaseModel):
     refresh_token: str = ""
 
 
+class RevocationRequest(BaseModel):
+    """What a token is taken back with. The hint is one only: every kind of token is looked for."""
+
+    token: str = Field(max_length=4000)
+    token_type_hint: str = Field(default="", max_length=40)
+    client_id: str = Field(max_length=200)
+
+
 class Wire:
     """The routes, on the provider's state."""
 
@@ -85,6 +95,7 @@ class Wire:
             self._route("/api/accounts/deviceauth/usercode", "usercode", self._user_code),
             self._route("/api/accounts/deviceauth/token", "token", self._device_token),
             self._route("/oauth/token", "oauth_token", self._token),
+            self._route("/oauth/revoke", "revoke", self._revoke),
             self._route("/backend-api/codex/responses", "responses", self._responses),
         ]
 
@@ -157,6 +168,13 @@ class Wire:
             raise UnsupportedGrantTypeError("Only authorization_code and refresh_token are known here.")
         entry.grant_id, entry.account_id = grant.id, grant.account_id
         return JSONResponse(tokens, headers={"cache-control": "no-store"})
+
+    async def _revoke(self, request: Request, entry: Entry) -> Response:
+        asked = RevocationRequest.model_validate_json(await request.body())
+        check_client(asked.client_id)
+        if (grant := self._grants.revoke(asked.token)) is not None:
+            entry.grant_id, entry.account_id = grant.id, grant.account_id
+        return JSONResponse({})
 
     async def _responses(self, request: Request, entry: Entry) -> Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

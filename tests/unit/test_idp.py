@@ -83,6 +83,10 @@ class Client:
     def refresh(self, refresh_token: str) -> httpx.Response:
         return self.token(grant_type="refresh_token", refresh_token=refresh_token)
 
+    def revoke(self, token: str, **body: str) -> httpx.Response:
+        asked = {"token": token, "token_type_hint": "refresh_token", "client_id": CLIENT_ID}
+        return self.post("/oauth/revoke", json=asked | body)
+
     def sign_in(self, **more: str) -> dict[str, Any]:
         code = self.user_code()
         self.decide("approve", code["user_code"], **more).raise_for_status()
@@ -93,8 +97,11 @@ class Client:
         headers = {"authorization": f"Bearer {access_token}", "chatgpt-account-id": account}
         return self.post("/backend-api/codex/responses", json=body, headers=headers)
 
+    def journal(self, endpoint: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.get("/journal").json() if entry["endpoint"] == endpoint]
+
     def outcomes(self, endpoint: str) -> list[str]:
-        return [entry["outcome"] for entry in self.get("/journal").json() if entry["endpoint"] == endpoint]
+        return [entry["outcome"] for entry in self.journal(endpoint)]
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str]:
@@ -238,6 +245,63 @@ def test_a_refresh_token_is_good_for_one_use(client):
     assert refusal(client.refresh(second["refresh_token"])) == (400, "invalid_grant")
     assert client.ask(second["access_token"], {"model": "gpt", "input": "say hi"}).status_code == 401
     assert client.outcomes("oauth_token") == ["ok", "ok", "refresh_token_reused", "invalid_grant"]
+
+
+@pytest.mark.parametrize("which", ["used refresh_token", "refresh_token", "access_token"])
+def test_a_revoked_grant_is_gone_with_all_its_tokens(client, which):
+    """
+    Whichever of its tokens is named, and however often; another grant of the same account goes on.
+    """
+    first, other = client.sign_in(), client.sign_in()
+    second = client.refresh(first["refresh_token"]).json()
+    token = first["refresh_token"] if which.startswith("used") else second[which]
+
+    assert [client.revoke(token).status_code for _ in range(2)] == [200, 200]
+
+    assert refusal(client.refresh(second["refresh_token"])) == (400, "invalid_grant")
+    for tokens in (first, second):
+        assert client.ask(tokens["access_token"], {"model": "gpt", "input": "say hi"}).status_code == 401
+    assert client.ask(other["access_token"], {"model": "gpt", "input": "say hi"}).status_code == 200
+    told, granted = client.journal("revoke")[0], client.journal("oauth_token")[0]
+    assert (told["outcome"], told["grant_id"]) == ("ok", granted["grant_id"])
+
+
+def test_a_token_that_nobody_knows_is_as_good_as_revoked(client, clock):
+    """
+    RFC 7009, 2.2: its caller has what it wanted. Who is no client here, or names no token, is refused.
+    """
+    expired = client.sign_in()
+    clock.time += 600
+    for token in ("rt_guessed", "no.to.ken", expired["access_token"], ""):
+        assert client.revoke(token).status_code == 200
+    assert {entry["grant_id"] for entry in client.journal("revoke")} == {None}
+
+    assert refusal(client.revoke(expired["refresh_token"], client_id="stranger")) == (401, "invalid_client")
+    assert refusal(client.post("/oauth/revoke", json={"client_id": CLIENT_ID})) == (400, "invalid_request")
+    assert client.refresh(expired["refresh_token"]).status_code == 200
+
+
+def test_a_revocation_outlives_the_process(client):
+    """
+    It is in the file before it is answered.
+    """
+    tokens = client.sign_in()
+    client.revoke(tokens["refresh_token"])
+
+    client.restart()
+
+    assert refusal(client.refresh(tokens["refresh_token"])) == (400, "invalid_grant")
+
+
+def test_a_revocation_may_fail(client):
+    """
+    It can be ordered to, as the other endpoints can; then nothing is revoked.
+    """
+    tokens = client.sign_in()
+    fault(client, endpoint="revoke", mode="500", times=1)
+    assert client.revoke(tokens["refresh_token"]).status_code == 500
+    assert client.refresh(tokens["refresh_token"]).status_code == 200
+    assert client.outcomes("revoke") == ["500"]
 
 
 def test_grants_outlive_the_process(client):
