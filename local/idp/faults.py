@@ -1,4 +1,11 @@
-"""What can be made to go wrong, ordered by tests over ``POST /faults``."""
+"""
+What can be made to go wrong, ordered by tests over ``POST /faults``.
+
+* ``slow``: the answer comes ``seconds`` late, unless the caller leaves before; then nothing has been done.
+* ``429``, ``500``, ``garbage``: that answer, and nothing has been done.
+* ``down``: the connection is cut, and nothing has been done.
+* ``lost``: the request is handled (a refresh token is used up, say), then the connection is cut instead of an answer.
+"""
 
 import asyncio
 from http import HTTPStatus
@@ -7,10 +14,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from local.idp.journal import Endpoint
 
-Mode = Literal["ok", "slow", "429", "500", "garbage", "down"]
+Mode = Literal["ok", "slow", "429", "500", "garbage", "down", "lost"]
 RETRY_AFTER_SECONDS = 1
 
 
@@ -30,8 +38,16 @@ class FaultOrder(BaseModel):
 class Gone(Response):
     """No answer: the caller is not there any more, or was cut off."""
 
-    async def __call__(self, *_: object) -> None:
-        """Send nothing, for there is nobody to send it to."""
+    @classmethod
+    def cut(cls, request: Request) -> "Gone":
+        """End the connection, as a host that goes away does: without a word."""
+        request.state.abort()
+        return cls()
+
+    async def __call__(self, _scope: Scope, receive: Receive, _send: Send) -> None:
+        """Send nothing, for there is nobody to send it to; the server shall have seen that, or it says something."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 class Faults:
@@ -57,13 +73,13 @@ class Faults:
 
 
 async def commit(order: FaultOrder, request: Request) -> Response | None:
-    """Let it go wrong; None when only the time was lost and the call is still to be answered."""
+    """Let it go wrong before the call is handled; None when it is still to be."""
+    if order.mode == "lost":
+        return None
     if order.mode == "slow":
         return Gone() if await has_left(request, within=order.seconds) else None
     if order.mode == "down":
-        # As a host that goes away does: not a word, the connection is just gone.
-        request.state.abort()
-        return Gone()
+        return Gone.cut(request)
     if order.mode == "garbage":
         return Response("<!doctype html><title>{not json", media_type="application/json")
     if order.mode == "429":

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from local.idp.device_codes import DeviceCodes
 from local.idp.errors import InvalidClientError, InvalidTokenError, OAuthError, UnsupportedGrantTypeError
-from local.idp.faults import Faults, commit
+from local.idp.faults import Faults, Gone, commit
 from local.idp.grants import Grants, challenge_of
 from local.idp.journal import Endpoint, Entry, Journal
 from local.idp.responses import Models
@@ -114,13 +114,10 @@ class Wire:
         if fault is not None and (response := await commit(fault, request)) is not None:
             entry.outcome = "left" if fault.mode == "slow" else fault.mode
             return response
-        try:
-            response = await answer(request, entry)
-        except ValidationError:
-            return refuse(OAuthError("The request is not what this endpoint takes."), entry)
-        except OAuthError as error:
-            return refuse(error, entry)
-        entry.outcome = "ok"
+        response = await handle(request, entry, answer)
+        if fault is not None and fault.mode == "lost":
+            entry.outcome = "lost"
+            return Gone.cut(request)
         return response
 
     async def _user_code(self, request: Request, entry: Entry) -> Response:
@@ -185,6 +182,18 @@ class Wire:
         if request.headers.get("chatgpt-account-id") != bearer.account_id:
             raise InvalidTokenError("ChatGPT-Account-Id is not the account of the access token.")
         return await self._models.answer(await request.body())
+
+
+async def handle(request: Request, entry: Entry, answer: Answer) -> Response:
+    """The answer to a call that nothing keeps from being handled."""
+    try:
+        response = await answer(request, entry)
+    except ValidationError:
+        return refuse(OAuthError("The request is not what this endpoint takes."), entry)
+    except OAuthError as error:
+        return refuse(error, entry)
+    entry.outcome = "ok"
+    return response
 
 
 def check_client(client_id: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from local.ecs.image import Image
+from local.idp.wire import CLIENT_ID, DEVICE_REDIRECT
 from tests.stacks import ROOT
 from tests.waiting import eventually
 
@@ -33,6 +34,25 @@ class Provider:
 
     def deny(self, user_code: str) -> None:
         assert self.client.post("/codex/device/deny", json={"user_code": user_code}).status_code == 200
+
+    def tokens(self) -> dict[str, Any]:
+        """A new grant's tokens, had without an OpenCode."""
+        asked = self.client.post("/api/accounts/deviceauth/usercode", json={"client_id": CLIENT_ID}).json()
+        self.approve(asked["user_code"])
+        polled = self.client.post("/api/accounts/deviceauth/token", json=asked).raise_for_status().json()
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": CLIENT_ID,
+            "redirect_uri": DEVICE_REDIRECT,
+            "code": polled["authorization_code"],
+            "code_verifier": polled["code_verifier"],
+        }
+        tokens: dict[str, Any] = self.client.post("/oauth/token", data=form).raise_for_status().json()
+        return tokens
+
+    def refresh(self, refresh_token: str) -> httpx.Response:
+        form = {"grant_type": "refresh_token", "client_id": CLIENT_ID, "refresh_token": refresh_token}
+        return self.client.post("/oauth/token", data=form)
 
     def fault(self, endpoint: str, mode: str, **more: float) -> None:
         answer = self.client.post("/faults", json={"endpoint": endpoint, "mode": mode, **more})

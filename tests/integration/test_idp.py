@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from local.idp.wire import CLIENT_ID
 from tests.integration.providers import OpenCode, Provider, opencode, provider
 from tests.stacks import ROOT
 from tests.waiting import eventually
@@ -134,6 +135,47 @@ def test_an_expired_access_token_is_refreshed_once(idp: Provider, code: OpenCode
     assert "Token refresh failed: 400" in failed["info"]["error"]["data"]["message"]
     refreshes = [entry["outcome"] for entry in idp.journal("oauth_token") if entry["grant_type"] == "refresh_token"]
     assert refreshes[-2:] == ["ok", "refresh_token_reused"]
+
+
+def test_what_was_handled_may_not_be_heard_of(idp: Provider) -> None:
+    """
+    The refresh token is used up, though its caller got no answer: with its next use the grant is gone.
+    """
+    tokens = idp.tokens()
+    idp.fault("oauth_token", "lost", times=1)
+    with pytest.raises(httpx.RemoteProtocolError):
+        idp.refresh(tokens["refresh_token"])
+
+    answer = idp.refresh(tokens["refresh_token"])
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "refresh_token_reused")
+    assert idp.outcomes("oauth_token")[-2:] == ["lost", "refresh_token_reused"]
+
+
+def test_a_grant_is_revoked_though_nobody_hears_of_it(idp: Provider) -> None:
+    """
+    As with tokens: the caller who asks again is told that it is done.
+    """
+    tokens = idp.tokens()
+    idp.fault("revoke", "lost", times=1)
+    body = {"token": tokens["refresh_token"], "client_id": CLIENT_ID}
+    with pytest.raises(httpx.RemoteProtocolError):
+        idp.client.post("/oauth/revoke", json=body)
+
+    assert idp.refresh(tokens["refresh_token"]).json()["error"]["code"] == "invalid_grant"
+    assert idp.client.post("/oauth/revoke", json=body).status_code == 200
+    assert idp.outcomes("revoke")[-2:] == ["lost", "ok"]
+
+
+def test_opencode_has_no_answer_when_it_is_lost(idp: Provider, code: OpenCode) -> None:
+    """
+    The connection ends through the proxy, too, and at once.
+    """
+    idp.fault("usercode", "lost", times=1)
+    start = time.monotonic()
+    assert code.authorize().status_code == 500
+    assert time.monotonic() - start < 10
+    assert idp.outcomes("usercode")[-1] == "lost"
 
 
 def test_other_hosts_are_reached_through_the_proxy(idp: Provider) -> None:
