@@ -1,4 +1,10 @@
-"""The provider as an application: the wire, the pages, and what tests order and read."""
+"""
+The provider as an application: the wire, the pages, and what tests order and read.
+
+* ``POST /faults``    what goes wrong (``local.idp.faults``)
+* ``POST /settings``  how long access tokens live (``local.idp.settings``)
+* ``GET /journal``    what was called (``local.idp.journal``)
+"""
 
 import asyncio
 import time
@@ -23,6 +29,7 @@ from local.idp.grants import Grants
 from local.idp.journal import Journal
 from local.idp.pages import STYLE_ROUTE
 from local.idp.responses import Models
+from local.idp.settings import Settings, SettingsOrder
 from local.idp.tokens import TokenSigner
 from local.idp.wire import ISSUER, Wire
 
@@ -47,7 +54,7 @@ def create_app(
         directory: keeps the key that signs tokens, and what was granted.
         account_id: the account that approves unless another is named.
         interval: how many seconds apart a program is told to poll.
-        access_seconds: how long an access token is good for.
+        access_seconds: how long an access token is good for, unless something else is ordered.
         delay: seconds between two words of a model.
         now: epoch seconds.
         sleep: waits that many seconds.
@@ -55,7 +62,8 @@ def create_app(
     """
     codes = DeviceCodes(now=now)
     key = secret_key(directory, "token-key")
-    signer = TokenSigner(key=key, issuer=ISSUER, access_seconds=access_seconds, now=now)
+    settings = Settings(access_seconds=access_seconds)
+    signer = TokenSigner(key=key, issuer=ISSUER, settings=settings, now=now)
     grants = Grants(signer, file=directory / "grants.json", now=now)
     faults, journal = Faults(), Journal(now=now)
     wire = Wire(
@@ -68,11 +76,15 @@ def create_app(
     )
 
     async def order_fault(request: Request) -> Response:
-        try:
-            faults.order(FaultOrder.model_validate_json(await request.body()))
-        except ValidationError as error:
-            return JSONResponse({"message": str(error)}, 422)
+        faults.order(FaultOrder.model_validate_json(await request.body()))
         return Response(status_code=204)
+
+    async def order_settings(request: Request) -> Response:
+        settings.order(SettingsOrder.model_validate_json(await request.body()))
+        return Response(status_code=204)
+
+    async def refuse_order(_request: Request, error: Exception) -> Response:
+        return JSONResponse({"message": str(error)}, 422)
 
     async def read_journal(_request: Request) -> Response:
         return JSONResponse(journal.entries())
@@ -87,9 +99,11 @@ def create_app(
             *AuthorizePage(grants, account_id=account_id).routes,
             STYLE_ROUTE,
             Route("/faults", order_fault, methods=["POST"]),
+            Route("/settings", order_settings, methods=["POST"]),
             Route("/journal", read_journal),
             Route("/health", health),
         ],
+        exception_handlers={ValidationError: refuse_order},
         # A foreign name that resolves to loopback must not reach the pages.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", *HOSTS])],
     )

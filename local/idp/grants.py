@@ -148,7 +148,7 @@ class Grants:
             "access_token": self._signer.access_token(**whose),
             "refresh_token": refresh_token,
             "token_type": "Bearer",
-            "expires_in": self._signer.access_seconds,
+            "expires_in": self._signer.settings.access_seconds,
         }
 
 

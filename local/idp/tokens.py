@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import jwt
 
 from local.idp.errors import InvalidTokenError
+from local.idp.settings import Settings
 
 AUTH_CLAIM = "https://api.openai.com/auth"
 ALGORITHM = "HS256"
@@ -26,8 +27,7 @@ class TokenSigner:
 
     key: bytes
     issuer: str
-    access_seconds: int
-    """How long an access token is good for."""
+    settings: Settings
     now: Callable[[], float]
 
     def id_token(self, *, grant_id: str, account_id: str, client_id: str) -> str:
@@ -68,7 +68,7 @@ class TokenSigner:
             "sub": f"user-{account_id}",
             "sid": grant_id,
             "iat": now,
-            "exp": now + self.access_seconds,
+            "exp": now + self.settings.access_seconds,
             "chatgpt_account_id": account_id,
             AUTH_CLAIM: {"chatgpt_account_id": account_id, "chatgpt_plan_type": "plus"},
         }

@@ -538,6 +538,38 @@ def test_an_order_that_cannot_be_is_refused(client, order):
     assert fault(client, **order) == 422
 
 
+def test_the_life_of_access_tokens_can_be_changed(client, clock):
+    """
+    Those that are issued from then on live so long, and say so; those that are out keep their end.
+    """
+    before = client.sign_in()
+    assert client.post("/settings", json={"access_seconds": 20}).status_code == 204
+    short = client.refresh(before["refresh_token"]).json()
+    assert (short["expires_in"], expiry(short)) == (20, int(clock.time) + 20)
+
+    clock.time += 20
+
+    assert client.ask(short["access_token"], {"model": "gpt", "input": "say hi"}).status_code == 401
+    assert client.ask(before["access_token"], {"model": "gpt", "input": "say hi"}).status_code == 200
+    client.post("/settings", json={"access_seconds": None})
+    usual = client.refresh(short["refresh_token"]).json()
+    assert (usual["expires_in"], expiry(usual)) == (600, int(clock.time) + 600)
+
+
+def expiry(tokens: dict[str, Any]) -> int:
+    claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
+    return int(claims["exp"])
+
+
+@pytest.mark.parametrize("order", [{}, {"access_seconds": 0}, {"access_seconds": 20, "refresh_seconds": 1}])
+def test_a_setting_that_cannot_be_is_refused(client, order):
+    """
+    And nothing changes.
+    """
+    assert client.post("/settings", json=order).status_code == 422
+    assert client.sign_in()["expires_in"] == 600
+
+
 def test_the_journal_holds_no_secret(client):
     """
     It tells who called what and what came of it; none of the tokens.
