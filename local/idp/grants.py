@@ -15,7 +15,7 @@ from pathlib import Path
 
 from local.idp.errors import InvalidGrantError, InvalidTokenError, RefreshTokenReusedError
 from local.idp.ledger import Grant, Ledger
-from local.idp.tokens import Bearer, TokenSigner
+from local.idp.tokens import Bearer, TokenSigner, new_refresh_token
 
 CODE_SECONDS = 300.0
 
@@ -139,7 +139,7 @@ class Grants:
         self._ledger.save(self._file)
 
     def _tokens(self, grant: Grant) -> dict[str, object]:
-        refresh_token = f"rt_{secrets.token_urlsafe(48)}"
+        refresh_token = new_refresh_token()
         self._ledger.add_token(refresh_token, grant)
         self._ledger.save(self._file)
         whose = {"grant_id": grant.id, "account_id": grant.account_id, "client_id": grant.client_id}

@@ -1,5 +1,13 @@
-"""Tokens as the provider signs them: JWTs whose claims tell the account."""
+"""
+Tokens as the provider issues them: JWTs whose claims tell the account, and refresh tokens, which tell nothing.
 
+Whoever searches what a run has written for tokens finds all of them by how they begin: ``JWT_PREFIX`` and
+``REFRESH_PREFIX``. They are never given out for that.
+"""
+
+import base64
+import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +19,11 @@ from local.idp.settings import Settings
 AUTH_CLAIM = "https://api.openai.com/auth"
 ALGORITHM = "HS256"
 """The real ones are RS256. Nobody but this provider verifies them, here as there."""
+HEADER = {"alg": ALGORITHM, "kid": "local-idp", "typ": "JWT"}
+JWT_PREFIX = base64.urlsafe_b64encode(json.dumps(HEADER, separators=(",", ":")).encode()).rstrip(b"=").decode()
+"""What every access token and id token begins with, and no other JWT: the header, encoded."""
+REFRESH_PREFIX = "rt_local-idp_"
+"""What every refresh token begins with. The real ones begin with ``rt_``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,4 +87,9 @@ class TokenSigner:
         }
 
     def _sign(self, claims: dict[str, object]) -> str:
-        return jwt.encode(claims, self.key, algorithm=ALGORITHM)
+        return jwt.encode(claims, self.key, algorithm=ALGORITHM, headers=HEADER)
+
+
+def new_refresh_token() -> str:
+    """One that nobody can guess."""
+    return f"{REFRESH_PREFIX}{secrets.token_urlsafe(48)}"

@@ -14,6 +14,7 @@ import pytest
 
 from local.idp.app import create_app
 from local.idp.grants import challenge_of
+from local.idp.tokens import JWT_PREFIX, REFRESH_PREFIX
 from local.idp.wire import CLIENT_ID, DEVICE_REDIRECT
 
 ACCOUNT = "account-1"
@@ -568,6 +569,20 @@ def test_a_setting_that_cannot_be_is_refused(client, order):
     """
     assert client.post("/settings", json=order).status_code == 422
     assert client.sign_in()["expires_in"] == 600
+
+
+def test_every_token_is_known_by_how_it_begins(client):
+    """
+    A search for the two prefixes finds each token that was ever issued; what other JWTs begin with is not one of them.
+    """
+    first = client.sign_in()
+    for tokens in (first, client.refresh(first["refresh_token"]).json()):
+        assert tokens["access_token"].startswith(f"{JWT_PREFIX}.")
+        assert tokens["id_token"].startswith(f"{JWT_PREFIX}.")
+        assert tokens["refresh_token"].startswith(REFRESH_PREFIX)
+        assert jwt.get_unverified_header(tokens["access_token"])["kid"] == "local-idp"
+    assert REFRESH_PREFIX.startswith("rt_")
+    assert not jwt.encode({}, "k" * 32, algorithm="HS256", headers={"kid": "current"}).startswith(JWT_PREFIX)
 
 
 def test_the_journal_holds_no_secret(client):
