@@ -39,6 +39,7 @@ class ChatClient:
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
+        self.received: list[str] = []
 
     @classmethod
     @contextmanager
@@ -69,7 +70,9 @@ class ChatClient:
         """Yield frames as they come, for *seconds* at most."""
         end = monotonic() + seconds
         while True:
-            yield json.loads(self._socket.recv(timeout=max(0.0, end - monotonic())))
+            text = self._socket.recv(timeout=max(0.0, end - monotonic()), decode=True)
+            self.received.append(text)
+            yield json.loads(text)
 
     def until(self, kind: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
         """Return the next chunk of that type."""

@@ -89,10 +89,32 @@ class SigningIn:
         assert answer.status_code == 200, answer.text
         return monotonic()
 
+    def connect(self, **more: Any) -> dict[str, Any]:
+        """Sign in from the beginning to the end, and return the connection's state."""
+        begun = self.begin(**more)
+        self.decide(begun)
+        answer = self.callback()
+        assert answer.status_code == 200, answer.text
+        return self.codex()
+
+    def restart(self) -> int:
+        """End the thread's sandbox, so that the next message starts another; return its generation."""
+        generation: int = self.http.delete(f"/api/sandbox/{self.thread.name}").raise_for_status().json()["generation"]
+        eventually(lambda: not self.runs(), seconds=60)
+        return generation
+
+    def runs(self) -> bool:
+        """Say whether the thread has a sandbox that has not ended."""
+        return self.thread.sandbox()["state"] not in ("stopped", "failed")
+
+    def journal(self, endpoint: str) -> list[dict[str, Any]]:
+        """Return the calls of the provider's endpoint, oldest first."""
+        entries: list[dict[str, Any]] = self.idp.get("/journal").json()
+        return [entry for entry in entries if entry["endpoint"] == endpoint]
+
     def polls(self, begun: dict[str, Any]) -> list[dict[str, Any]]:
         """Return what OpenCode asked the provider about the code, oldest first."""
-        entries: list[dict[str, Any]] = self.idp.get("/journal").json()
-        return [e for e in entries if (e["endpoint"], e["user_code"]) == ("token", begun["user_code"])]
+        return [entry for entry in self.journal("token") if entry["user_code"] == begun["user_code"]]
 
     def answered(self, begun: dict[str, Any]) -> float:
         """Return how many seconds ago OpenCode was told of the approval."""
