@@ -66,7 +66,9 @@ class Maintenance:
             while not needless():
                 async with self._lock:
                     if not await self._busy():
-                        await work()
+                        # Work that was done first, or time, may have made it so.
+                        if not needless():
+                            await work()
                         return
                 self._look.clear()
                 with contextlib.suppress(TimeoutError):

@@ -101,6 +101,18 @@ async def test_work_that_became_needless_is_left() -> None:
     assert house.journal == ["prompt"]
 
 
+async def test_work_that_earlier_work_made_needless_is_left() -> None:
+    """Though it waited for nothing but that."""
+    house = House()
+    for _ in range(3):
+        house.maintenance.want(house.work, needless=lambda: "done" in house.journal)
+    await house.begun.wait()
+    house.release.set()
+    await house.prompt()
+
+    assert house.journal == ["begun", "done", "prompt"]
+
+
 async def test_prompt_that_was_taken_counts_before_work_is_thought_of() -> None:
     """From the moment it is taken OpenCode is busy with it."""
     house = House()
