@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -59,10 +61,38 @@ def test_nothing_there_is_no_entry(home: AgentHome, tmp_path: Path) -> None:
 def test_nothing_is_written_where_nothing_changes(home: AgentHome, path: Path) -> None:
     """OpenCode may be about to write it itself."""
     path.write_text(json.dumps({"openai": ENTRY}))
+    path.chmod(0o600)
     before = path.stat().st_ino
-    AuthFile(home).put(ENTRY)
 
+    assert AuthFile(home).put(ENTRY) is False
     assert path.stat().st_ino == before
+
+
+def test_directories_are_made_for_the_agents_user(home: AgentHome) -> None:
+    """OpenCode has never run; reading makes none."""
+    home.home.mkdir()
+    file = AuthFile(home)
+    assert (file.read(), file.stamp(), list(home.home.iterdir())) == (None, None, [])
+    assert file.put(ENTRY) is True
+
+    made = [home.data.parent, home.data, home.data / "opencode"]
+    owner = AGENT if os.geteuid() == 0 else os.geteuid()
+    assert {(owner, 0o700)} == {(path.stat().st_uid, path.stat().st_mode & 0o777) for path in made}
+
+
+def test_stamp_tells_a_change(home: AgentHome, path: Path) -> None:
+    """Of a file that was just written there is none: the next change may fall into the same tick of the clock."""
+    file = AuthFile(home)
+    file.put(ENTRY)
+    fresh = file.stamp()
+    deadline = time.monotonic() + 10
+    while (stamp := file.stamp()) is None:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.02)
+    again = file.stamp()
+    path.write_text("{}")
+
+    assert (fresh, stamp == again, file.stamp() == stamp) == (None, True, False)
 
 
 @pytest.mark.parametrize("content", ["", '{"openai":{"type":"oau', "[]", '{"openai":1}', "[" * 100_000, "\0"])
