@@ -13,12 +13,39 @@ from threading import Event
 from typing import Any, TypeVar
 
 import httpx
+import jwt
 from harness import IMAGE, Sandboxd
 
 T = TypeVar("T")
 ROOT = IMAGE.parents[1]
 PYTHON = ROOT / ".venv" / "bin" / "python"
 _ids = itertools.count(1)
+_versions = itertools.count(1)
+
+
+CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
+"""OpenCode's."""
+
+
+@dataclass(frozen=True)
+class Granted:
+    """Tokens of one grant, as the control plane has them."""
+
+    access_token: str
+    refresh_token: str
+    account_id: str
+    grant_id: str
+    expires_at: int
+
+    def lent(self, version: int, /, **changes: object) -> dict[str, Any]:
+        """What a sandbox gets of it."""
+        token = {"access_token": self.access_token, "expires_at": self.expires_at, "account_id": self.account_id}
+        return {**token, "version": version, **changes}
+
+    def entry(self) -> dict[str, Any]:
+        """The whole of it, as OpenCode would keep it."""
+        tokens = {"access": self.access_token, "refresh": self.refresh_token, "expires": self.expires_at * 1000}
+        return {"type": "oauth", **tokens, "accountId": self.account_id}
 
 
 @dataclass
@@ -47,6 +74,31 @@ class IdentityProvider:
 
     def journal(self, endpoint: str) -> list[dict[str, Any]]:
         return [entry for entry in self.client.get("/journal").json() if entry["endpoint"] == endpoint]
+
+    def grant(self, account_id: str = "acct-1") -> Granted:
+        """Sign in as somebody, without a sandbox."""
+        asked = {"client_id": CLIENT_ID}
+        code = self.client.post("/api/accounts/deviceauth/usercode", json=asked).json()
+        self.approve(code["user_code"], account_id=account_id)
+        polled = self.client.post("/api/accounts/deviceauth/token", json=code).json()
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": CLIENT_ID,
+            "code": polled["authorization_code"],
+            "code_verifier": polled["code_verifier"],
+            "redirect_uri": "https://auth.openai.com/deviceauth/callback",
+        }
+        tokens = self.client.post("/oauth/token", data=form).json()
+        claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
+        return Granted(tokens["access_token"], tokens["refresh_token"], account_id, claims["sid"], claims["exp"])
+
+    def refreshes(self) -> list[dict[str, Any]]:
+        """What tried to refresh tokens."""
+        return [entry for entry in self.journal("oauth_token") if entry["grant_type"] == "refresh_token"]
+
+    def asked_with(self, since: int = 0) -> list[str]:
+        """The grants that models were asked with, from that many requests on."""
+        return [entry["grant_id"] for entry in self.journal("responses")[since:]]
 
     def polls(self, user_code: str) -> int:
         """How often an approval of that code was asked for."""
@@ -79,6 +131,11 @@ def eventually(condition: Callable[[], T], *, seconds: float = 60) -> T:
     return answer
 
 
+def newer_version() -> int:
+    """One that no attempt has had."""
+    return next(_versions)
+
+
 @dataclass
 class Attempt:
     """One attempt to sign in, with the tokens that its callers have."""
@@ -87,11 +144,12 @@ class Attempt:
     method: int = 1
     seconds: float = 60
     id: str = field(default_factory=lambda: f"attempt-{next(_ids)}")
+    version: int = field(default_factory=newer_version)
     user_code: str = ""
 
     def call(self, method: str, path: str = "", body: object = None) -> httpx.Response:
         answer = self.sandboxd.call(method, f"/sandboxd/signin{path}", body, token=self.sandboxd.plane.signin())
-        assert "eyJ" not in answer.text
+        assert path.endswith("/tokens") or "eyJ" not in answer.text
         return answer
 
     def begin(self) -> httpx.Response:
@@ -117,8 +175,11 @@ class Attempt:
     def status(self, wait: float = 20) -> str:
         return str(self.watch(wait)["status"])
 
+    def tokens(self) -> httpx.Response:
+        return self.call("GET", f"/{self.id}/tokens")
+
     def accept(self) -> httpx.Response:
-        return self.call("POST", f"/{self.id}/accept")
+        return self.call("POST", f"/{self.id}/accept", {"version": self.version})
 
     def cancel(self) -> httpx.Response:
         return self.call("DELETE", f"/{self.id}")
@@ -132,6 +193,35 @@ class Attempt:
         assert approved["status"] == "approved", approved
         assert self.accept().status_code == 200
         return approved
+
+
+@dataclass
+class Lender:
+    """The control plane as it lends access tokens to one sandbox; ``version`` is the newest that it used."""
+
+    sandboxd: Sandboxd
+    version: int = 0
+
+    def lend(self, granted: Granted, version: int | None = None) -> int | None:
+        """Lend the token, as the newest unless told otherwise; return the version that the sandbox holds then."""
+        lent = granted.lent(version or self.version + 1)
+        self.version = max(self.version, lent["version"])
+        answer = self.sandboxd.call("PUT", "/sandboxd/providers/openai", lent)
+        assert answer.status_code == 200, answer.text
+        held: int | None = answer.json()["version"]
+        return held
+
+    def held(self) -> int | None:
+        """The version that the sandbox says it holds."""
+        version: int | None = self.sandboxd.call("GET", "/sandboxd/status").json()["codex_version"]
+        return version
+
+    def take_back(self, version: int) -> bool:
+        """Have it removed; return whether there was anything."""
+        self.version = max(self.version, version)
+        answer = self.sandboxd.call("DELETE", f"/sandboxd/providers/openai?version={version}")
+        assert answer.status_code == 200, answer.text
+        return bool(answer.json()["removed"])
 
 
 def credentials_file(sandboxd: Sandboxd) -> Path:

@@ -10,13 +10,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
-from sandboxd.codex import Authorization, Entry, Grant, Method
+from sandboxd.codex import Authorization, Grant, Method
 from sandboxd.contract import SigninState, SigninStatus
-
-if TYPE_CHECKING:
-    from sandboxd.poll_loop import PollLoop
 
 HEARTBEAT = b'{"type":"heartbeat"}\n'
 
@@ -30,8 +26,9 @@ class Attempt:
         self.status = SigninStatus.PENDING
         self._deadline = time.monotonic() + seconds
         self.authorization: asyncio.Future[Authorization] = asyncio.get_running_loop().create_future()
-        self.loop: PollLoop | None = None
-        self.entry: Entry | None = None
+        self.poll: asyncio.Task[None] | None = None
+        """OpenCode's wait for the approval, once it has begun."""
+        self.grant: Grant | None = None
         """What was approved, until it is accepted: held here and nowhere else."""
         self.unanswered = False
         """OpenCode may still be asking the provider for a code, and would take the answer for the next attempt's."""
@@ -49,8 +46,8 @@ class Attempt:
     @property
     def at_work(self) -> bool:
         """Whether something of it runs inside OpenCode."""
-        if self.loop is not None:
-            return not self.loop.ended
+        if self.poll is not None:
+            return not self.poll.done()
         # Once authorized, the browser's method listens for its way back.
         return self.unanswered or not self.authorization.done() or self.method is Method.BROWSER
 
@@ -64,16 +61,16 @@ class Attempt:
             expires_at=self._expires_at if counts else None,
         )
 
-    def approve(self, entry: Entry, grant: Grant, *, seconds: float) -> None:
+    def approve(self, grant: Grant, *, seconds: float) -> None:
         """Hold what was approved; from now on *seconds* at least are left to accept it."""
-        self.entry = entry
+        self.grant = grant
         self._account_id, self._expires_at = grant.account_id, grant.expires // 1000
         self._deadline = max(self._deadline, time.monotonic() + seconds)
         self._enter(SigninStatus.APPROVED)
 
     def end(self, status: SigninStatus) -> None:
         """Let it end, and forget the tokens."""
-        self.entry = None
+        self.grant = None
         self._enter(status)
 
     async def wait_over(self) -> None:

@@ -6,7 +6,9 @@ from typing import cast
 
 from sandboxd.agent_home import AgentHome
 from sandboxd.auth_file import AuthFile
+from sandboxd.connection import Connection
 from sandboxd.contract import Bind
+from sandboxd.credentials import Credentials
 from sandboxd.events import EventLog
 from sandboxd.maintenance import Maintenance
 from sandboxd.opencode import OpenCode, compose_config
@@ -27,6 +29,8 @@ class Bound:
     generation: int
     supervisor: Supervisor
     prompts: Prompts
+    credentials: Credentials
+    connection: Connection
     signin: SignIn
 
 
@@ -61,10 +65,13 @@ def compose_bound(
         return under_way.any() or await supervisor.busy()
 
     maintenance = Maintenance(busy=busy, tasks=tasks, held_seconds=settings.held_seconds)
+    credentials = Credentials(AuthFile(home))
+    connection = Connection(credentials=credentials, supervisor=supervisor, maintenance=maintenance)
     signin = SignIn(
         supervisor=supervisor,
         maintenance=maintenance,
-        file=AuthFile(home),
+        credentials=credentials,
+        connection=connection,
         tasks=tasks,
         wait_seconds=settings.held_seconds,
         authorize_seconds=settings.authorize_seconds,
@@ -73,8 +80,9 @@ def compose_bound(
     prompts = Prompts(
         supervisor=supervisor,
         maintenance=maintenance,
+        credentials=credentials,
         under_way=under_way,
-        default_model=lambda: signin.default_model or configured,
+        default_model=lambda: connection.default_model or configured,
         wait_seconds=settings.held_seconds,
     )
     return Bound(
@@ -82,5 +90,7 @@ def compose_bound(
         generation=request.generation,
         supervisor=supervisor,
         prompts=prompts,
+        credentials=credentials,
+        connection=connection,
         signin=signin,
     )

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Literal
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sandboxd.errors import OpenCodeError, ProviderSilentError, ProviderUnreachableError
 
@@ -20,6 +20,9 @@ AUTH_FILE = ("opencode", "auth.json")
 REDIRECT_URL = "http://127.0.0.1:1455/auth/callback"
 """Where OpenCode listens for the browser's way back, once authorized with :attr:`Method.BROWSER`, for 300 s."""
 REDIRECT_SECONDS = 10
+
+PLACEHOLDER = "held-by-the-control-plane"
+"""What stands in auth.json for the refresh token. OpenCode would use that only once the access token has run out."""
 
 Entry = dict[str, object]
 """What auth.json holds of one provider, as it is."""
@@ -53,6 +56,28 @@ class Grant(BaseModel):
     refresh: str = Field(min_length=1, repr=False)
     expires: int = Field(description="epoch milliseconds")
     account_id: str | None = Field(default=None, alias="accountId")
+
+    @field_validator("refresh")
+    @classmethod
+    def _is_a_grants(cls, refresh: str) -> str:
+        if refresh == PLACEHOLDER:
+            raise ValueError("an entry of ours, and no new one")
+        return refresh
+
+    def borrowed(self) -> Entry:
+        """The entry of the access token alone."""
+        return borrowed(self.access, expires=self.expires, account_id=self.account_id)
+
+
+def borrowed(access_token: str, *, expires: int, account_id: str | None) -> Entry:
+    """
+    The entry by which OpenCode uses an access token that it cannot refresh. *expires*: epoch milliseconds.
+
+    One that is in the file when OpenCode starts is a connected provider; a later one is used from the next model
+    request on, if there was one before it.
+    """
+    entry: Entry = {"type": "oauth", "access": access_token, "refresh": PLACEHOLDER, "expires": expires}
+    return entry if account_id is None else {**entry, "accountId": account_id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, StringConstraints, model_validator
 
-from sandboxd.codex import Method
+from sandboxd.codex import Entry, Method, borrowed
 from sandboxd.providers import BaseUrls, Keys, Model
 
 
@@ -29,6 +29,23 @@ class ExitCode(IntEnum):
     NEVER_BOUND = 5
 
 
+Version = Annotated[int, Field(ge=1, lt=2**53, description="grows with every change of a provider's credentials")]
+
+
+class Access(BaseModel):
+    """An access token on loan: the refresh token that it came with stays with the control plane."""
+
+    access_token: SecretStr = Field(min_length=1, max_length=32_768)
+    expires_at: int = Field(ge=0, lt=2**40, description="epoch seconds")
+    account_id: str | None = Field(default=None, min_length=1, max_length=200)
+    version: Version
+
+    def entry(self) -> Entry:
+        """It, as OpenCode takes it."""
+        token = self.access_token.get_secret_value()
+        return borrowed(token, expires=self.expires_at * 1000, account_id=self.account_id)
+
+
 class Bind(BaseModel):
     """What the control plane binds a sandbox with."""
 
@@ -37,6 +54,7 @@ class Bind(BaseModel):
     model: Model | None = Field(description="the configured model, provider `default`")
     keys: Keys = Field(default={}, description="API keys by provider; they stay in sandboxd's memory")
     base_urls: BaseUrls = Field(default={}, description="other addresses than the providers' own, e.g. of a gateway")
+    codex: Access | None = Field(default=None, description="what OpenCode starts with as the provider `openai`")
 
 
 class LogRange(BaseModel):
@@ -57,6 +75,7 @@ class Status(BaseModel):
     version: str
     opencode_version: str | None
     protected: bool = Field(description="the agent runs as another user than sandboxd")
+    codex_version: int | None = Field(description="of the credentials in use of the provider `openai`; null: none")
     log: LogRange
 
 
@@ -111,11 +130,32 @@ class SigninState(BaseModel):
     expires_at: int | None
 
 
+class Tokens(BaseModel):
+    """What was approved, for the control plane to keep."""
+
+    access_token: str = Field(repr=False)
+    refresh_token: str = Field(repr=False)
+    expires_at: int = Field(description="epoch seconds")
+    account_id: str | None
+
+
+class Accept(BaseModel):
+    """The version under which the control plane keeps what was approved."""
+
+    version: Version
+
+
 class Redirect(BaseModel):
     """What the browser came back with."""
 
     code: SecretStr = Field(min_length=1, max_length=4096)
     state: SecretStr = Field(min_length=1, max_length=1024)
+
+
+class Connected(BaseModel):
+    """The version of the credentials that are in use now; null: there are none."""
+
+    version: int | None
 
 
 class Disconnected(BaseModel):

@@ -31,6 +31,7 @@ USE_ROUTES: Mapping[str, re.Pattern[str]] = {
         "GET /sandboxd/(status|health)"
         "|POST /sandboxd/signin"
         f"|(GET|DELETE) /sandboxd/signin/{_ID}"
+        f"|GET /sandboxd/signin/{_ID}/tokens"
         f"|POST /sandboxd/signin/{_ID}/(callback|accept|redirect)"
     ),
 }

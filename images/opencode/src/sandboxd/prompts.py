@@ -15,6 +15,7 @@ from http import HTTPStatus
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from sandboxd.credentials import Credentials
 from sandboxd.errors import InvalidRequestError, OpenCodeError, SandboxdError
 from sandboxd.events import RESYNC
 from sandboxd.maintenance import Maintenance
@@ -93,6 +94,7 @@ class Prompts:
 
     supervisor: Supervisor
     maintenance: Maintenance
+    credentials: Credentials
     under_way: PromptsUnderWay
     default_model: Callable[[], str | None]
     """
@@ -108,7 +110,7 @@ class Prompts:
         Raises:
             NotReadyError: that took too long.
             InvalidRequestError: it is not JSON.
-            OpenCodeError: OpenCode did not answer.
+            OpenCodeError: OpenCode did not answer, or would answer with credentials that are not those in use.
         """
         part_id = prompt.part_id()
         await self.maintenance.admit(lambda: self.under_way.add(session_id, part_id))
@@ -126,6 +128,8 @@ class Prompts:
 
     async def _hand_over(self, session_id: str, prompt: Prompt, query: bytes) -> httpx.Response:
         client = (await self.supervisor.opencode(self.wait_seconds)).client
+        if not self.credentials.restore():
+            raise OpenCodeError("auth.json cannot be put back")
         body = prompt.model_dump(exclude_unset=True)
         if prompt.model is None:
             body.pop("model", None)

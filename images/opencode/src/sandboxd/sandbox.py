@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from sandboxd import orphans
 from sandboxd.agent_home import AgentHome
 from sandboxd.bound import Bound, compose_bound
+from sandboxd.connection import Connection
 from sandboxd.contract import Bind, ExitCode, LogRange, State, Status
 from sandboxd.errors import AlreadyBoundError, NotReadyError, OpenCodeError, StaleGenerationError
 from sandboxd.events import EventLog
@@ -89,6 +90,16 @@ class Sandbox:
         """
         return self._ready().signin
 
+    @property
+    def connection(self) -> Connection:
+        """
+        The provider that a sign-in connects.
+
+        Raises:
+            NotReadyError: the sandbox is not ready.
+        """
+        return self._ready().connection
+
     def events(self, *, after: int | None, generation: int | None) -> AsyncIterator[bytes]:
         """
         The event log as lines, from number *after* on (None: from now on).
@@ -126,6 +137,7 @@ class Sandbox:
             version=self._version,
             opencode_version=self._opencode_version,
             protected=self._home.second_user,
+            codex_version=self._bound.credentials.version if self._bound else None,
             log=LogRange(first=self.log.first, last=self.log.last),
         )
 
@@ -198,13 +210,17 @@ class Sandbox:
         try:
             async with asyncio.timeout(self._settings.boot_seconds):
                 self._home.prepare()
+                bound.connection.prepare(request.codex)
                 self._opencode_version, self._session_id = await bound.supervisor.boot()
+                opencode = await bound.supervisor.opencode(self._settings.held_seconds)
+                await bound.connection.started(opencode.client)
         except (OpenCodeError, TimeoutError, OSError) as exc:
             said = bound.supervisor.last_output
             logger.critical("boot failed: %s: %s; OpenCode said: %s", type(exc).__name__, exc, said)
             self.end(ExitCode.BOOT_FAILED)
             return
         self._proxy.open(upstreams(request.model, request.keys, request.base_urls))
+        self._tasks.spawn(bound.credentials.guard())
         self._enter(State.READY)
 
     def _end_with_opencode(self) -> None:

@@ -2,32 +2,31 @@
 Signing in with ChatGPT: one attempt at a time, each with a deadline.
 
 What an attempt leaves running inside OpenCode (its endless poll for an approval, or its listener) is really ended
-before the next may begin: by a restart, when OpenCode is idle. Until then it is watched, and what it writes too late
-is undone.
+before the next may begin: by a restart, when OpenCode is idle. What it writes too late is undone like any other
+change of auth.json.
 """
 
 import asyncio
 import logging
-from functools import partial
 
+import httpx
 from pydantic import ValidationError
 
 from sandboxd import codex
 from sandboxd.attempt import Attempt
-from sandboxd.auth_file import AuthFile, AuthFileError
 from sandboxd.codex import Authorization, CallbackEnd, Grant, Method
+from sandboxd.connection import Connection
 from sandboxd.contract import Signin, SigninStatus
+from sandboxd.credentials import Credentials
 from sandboxd.errors import (
     ConflictError,
     MethodUnavailableError,
     NoSigninError,
-    OpenCodeError,
     ProviderSilentError,
     SandboxdError,
     SigninEndingError,
 )
 from sandboxd.maintenance import Maintenance
-from sandboxd.poll_loop import PollLoop
 from sandboxd.supervisor import Supervisor
 from sandboxd.tasks import Tasks
 
@@ -38,14 +37,15 @@ ACCEPT_SECONDS = 60
 
 
 class SignIn:
-    """The current attempt (the last one, when it has ended) and whether the provider is connected."""
+    """The current attempt; the last one, when it has ended."""
 
     def __init__(
         self,
         *,
         supervisor: Supervisor,
         maintenance: Maintenance,
-        file: AuthFile,
+        credentials: Credentials,
+        connection: Connection,
         tasks: Tasks,
         wait_seconds: float,
         authorize_seconds: float,
@@ -53,15 +53,13 @@ class SignIn:
     ) -> None:
         self._supervisor = supervisor
         self._maintenance = maintenance
-        self._file = file
+        self._credentials = credentials
+        self._connection = connection
         self._tasks = tasks
         self._wait_seconds = wait_seconds
         self._authorize_seconds = authorize_seconds
         self._shared_network = shared_network
         self._attempt: Attempt | None = None
-        self._connected = False
-        self.default_model: str | None = None
-        """The provider's default model, once it is connected and OpenCode knows it."""
 
     def find(self, attempt_id: str) -> Attempt:
         """
@@ -99,31 +97,37 @@ class SignIn:
         attempt = self.find(attempt_id)
         await asyncio.shield(attempt.authorization)
         opencode = await self._supervisor.opencode(self._wait_seconds)
-        if attempt.status is SigninStatus.PENDING and attempt.loop is None:
-            attempt.loop = PollLoop(opencode.client, self._file, attempt.method)
-            self._tasks.spawn(self._poll(attempt, attempt.loop))
+        if attempt.status is SigninStatus.PENDING and attempt.poll is None:
+            attempt.poll = self._tasks.spawn(self._poll(attempt, opencode.client))
         return attempt
 
-    def accept(self, attempt_id: str) -> Attempt:
+    def tokens(self, attempt_id: str) -> Grant:
         """
-        Have OpenCode use what was approved, from the next prompt on.
+        Return what was approved.
 
         Raises:
             NoSigninError: it is not the current attempt.
-            ConflictError: it is not approved.
+            ConflictError: it is not approved, or was accepted already.
+        """
+        attempt = self.find(attempt_id)
+        if attempt.grant is None:
+            raise ConflictError(f"the attempt is {attempt.status}")
+        return attempt.grant
+
+    def accept(self, attempt_id: str, version: int) -> Attempt:
+        """
+        Forget what was approved but its access token: OpenCode uses that from the next prompt on.
+
+        Raises:
+            NoSigninError: it is not the current attempt.
+            ConflictError: it is not approved, or that version was removed.
             OpenCodeError: auth.json cannot be written.
         """
         attempt = self.find(attempt_id)
-        if attempt.status is SigninStatus.APPROVED:
-            try:
-                self._file.put(attempt.entry)
-            except AuthFileError as exc:
-                raise OpenCodeError(f"auth.json {exc}") from exc
+        if attempt.grant is not None:
+            if self._connection.put(attempt.grant.borrowed(), version) is None:
+                raise ConflictError("credentials of that version were removed")
             attempt.end(SigninStatus.ACCEPTED)
-            # Credentials that OpenCode knows of are read anew on every request; a new provider takes a dispose.
-            if not self._connected:
-                self._connected = True
-                self._maintenance.want(self._load_provider, needless=lambda: not self._connected)
         if attempt.status is not SigninStatus.ACCEPTED:
             raise ConflictError(f"the attempt is {attempt.status}")
         return attempt
@@ -155,9 +159,11 @@ class SignIn:
         await codex.relay_redirect(code, state)
         return attempt
 
-    def disconnect(self) -> bool:
+    def disconnect(self, version: int | None) -> bool:
         """
-        Remove the provider's credentials and call a live attempt off; return whether there were any.
+        Remove the provider's credentials, take none that are not newer than *version*, call a live attempt off.
+
+        Return whether there were any.
 
         Raises:
             OpenCodeError: auth.json cannot be written.
@@ -165,17 +171,7 @@ class SignIn:
         attempt = self._attempt
         if attempt is not None and attempt.live:
             self._end(attempt, SigninStatus.CANCELLED)
-        if attempt is not None and attempt.loop is not None:
-            attempt.loop.forget()
-        try:
-            removed = self._file.read() is not None
-            self._file.put(None)
-        except AuthFileError as exc:
-            raise OpenCodeError(f"auth.json {exc}") from exc
-        if removed or self._connected:
-            self._connected, self.default_model = False, None
-            self._maintenance.want(self._unload_provider, needless=lambda: self._connected)
-        return removed
+        return self._connection.remove(version)
 
     def close(self) -> None:
         """End the streams of whoever watches."""
@@ -215,17 +211,21 @@ class SignIn:
         if attempt.live:
             self._end(attempt, SigninStatus.TIMED_OUT)
 
-    async def _poll(self, attempt: Attempt, loop: PollLoop) -> None:
-        end, entry = await loop.run()
+    async def _poll(self, attempt: Attempt, client: httpx.AsyncClient) -> None:
+        approved = None
+        with self._credentials.awaiting_approval(lambda: attempt.live):
+            end = await codex.callback(client, attempt.method)
+            if end is CallbackEnd.APPROVED:
+                approved = await self._credentials.read_approved()
         if not attempt.live:
             logger.info("a wait for approval ended that nobody wants any more: %s", end.name)
         elif end is CallbackEnd.APPROVED:
             try:
-                grant = Grant.model_validate(entry)
+                grant = Grant.model_validate(approved)
             except ValidationError:
                 attempt.end(SigninStatus.FAILED)
             else:
-                attempt.approve(entry or {}, grant, seconds=ACCEPT_SECONDS)
+                attempt.approve(grant, seconds=ACCEPT_SECONDS)
         else:
             attempt.end(SigninStatus.DENIED if end is CallbackEnd.DENIED else SigninStatus.FAILED)
 
@@ -233,28 +233,7 @@ class SignIn:
         attempt.end(status)
         logger.info("sign-in %s", status)
         if attempt.at_work:
-            self._maintenance.want(partial(self._end_work, attempt), needless=lambda: not attempt.at_work)
+            self._maintenance.want(self._end_work, needless=lambda: not attempt.at_work)
 
-    async def _end_work(self, attempt: Attempt) -> None:
-        loop = attempt.loop
-        if loop is not None:
-            await loop.settle()
-            if loop.ended:
-                return
-        await self._supervisor.restart("sign-in ended", between=loop.put_back if loop else lambda: None)
-
-    async def _load_provider(self) -> None:
-        opencode = await self._supervisor.dispose("provider connected")
-        if opencode is not None:
-            try:
-                self.default_model = await codex.default_model(opencode.client)
-            except OpenCodeError as exc:
-                logger.warning("no default model: %s", exc)
-
-    async def _unload_provider(self) -> None:
-        # A refresh that was under way may have written once more.
-        try:
-            self._file.put(None)
-        except AuthFileError as exc:
-            logger.warning("auth.json %s", exc)
-        await self._supervisor.dispose("provider disconnected")
+    async def _end_work(self) -> None:
+        await self._supervisor.restart("sign-in ended", between=self._credentials.restore)

@@ -2,10 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from sandboxd.contract import AttemptId, Disconnected, Redirect, Signin, SigninBegun, SigninState
+from sandboxd.contract import (
+    Accept,
+    Access,
+    AttemptId,
+    Connected,
+    Disconnected,
+    Redirect,
+    Signin,
+    SigninBegun,
+    SigninState,
+    Tokens,
+)
 from sandboxd.lines import Lines
 from sandboxd.sandbox import Sandbox
 
@@ -13,7 +24,7 @@ AttemptPath = Annotated[AttemptId, Path()]
 
 
 def signin_routes(sandbox: Sandbox) -> APIRouter:
-    """Everything under ``/sandboxd`` that is about signing in."""
+    """Everything under ``/sandboxd`` that is about signing in, and what came of it."""
     router = APIRouter(prefix="/sandboxd")
 
     @router.post("/signin")
@@ -41,10 +52,26 @@ def signin_routes(sandbox: Sandbox) -> APIRouter:
         """
         return Lines(sandbox.watch_signin(attempt_id, seconds=wait))
 
+    @router.get("/signin/{attempt_id}/tokens")
+    async def tokens(attempt_id: AttemptPath, response: Response) -> Tokens:
+        """What was approved, as often as asked, until it is accepted or the attempt ends."""
+        grant = sandbox.signin.tokens(attempt_id)
+        response.headers["cache-control"] = "no-store"
+        return Tokens(
+            access_token=grant.access,
+            refresh_token=grant.refresh,
+            expires_at=grant.expires // 1000,
+            account_id=grant.account_id,
+        )
+
     @router.post("/signin/{attempt_id}/accept")
-    async def accept(attempt_id: AttemptPath) -> SigninState:
-        """Have OpenCode use what was approved, from the next prompt on; repeated, nothing more."""
-        return sandbox.signin.accept(attempt_id).state()
+    async def accept(attempt_id: AttemptPath, body: Accept) -> SigninState:
+        """
+        Have OpenCode use the access token that was approved, from the next prompt on; repeated, nothing more.
+
+        The refresh token is forgotten.
+        """
+        return sandbox.signin.accept(attempt_id, body.version).state()
 
     @router.delete("/signin/{attempt_id}")
     async def cancel(attempt_id: AttemptPath) -> SigninState:
@@ -57,9 +84,18 @@ def signin_routes(sandbox: Sandbox) -> APIRouter:
         code, state = body.code.get_secret_value(), body.state.get_secret_value()
         return (await sandbox.signin.redirect(attempt_id, code=code, state=state)).state()
 
+    @router.put("/providers/openai")
+    async def lend(body: Access) -> Connected:
+        """Use this access token from the next model request on, if its version is newer; for control calls alone."""
+        return Connected(version=sandbox.connection.put(body.entry(), body.version))
+
     @router.delete("/providers/openai")
-    async def disconnect() -> Disconnected:
-        """Remove the provider's credentials, for control calls alone; a live attempt is called off."""
-        return Disconnected(removed=sandbox.signin.disconnect())
+    async def disconnect(version: Annotated[int | None, Query(ge=1, lt=2**53)] = None) -> Disconnected:
+        """
+        Remove the provider's credentials, for control calls alone; a live attempt is called off.
+
+        None that is not newer than ``version`` (omitted: than what was removed) is taken again.
+        """
+        return Disconnected(removed=sandbox.signin.disconnect(version))
 
     return router

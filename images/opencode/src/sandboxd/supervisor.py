@@ -104,7 +104,7 @@ class Supervisor:
         self._available.set()
         return version, session_id
 
-    async def restart(self, reason: str, *, between: Callable[[], None]) -> None:
+    async def restart(self, reason: str, *, between: Callable[[], object]) -> None:
         """
         End the server and start another one; *between* runs while there is none.
 

@@ -3,63 +3,21 @@
 import contextlib
 import json
 import socket
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from harness import ControlPlane, Sandboxd, ScriptedModel, answer_of, running, turn_of
-from identity_provider import Attempt, IdentityProvider, credentials, credentials_file, eventually, identity_provider
-
-PATIENT = 60
-"""A busy machine is not what is tested."""
-
-
-@pytest.fixture(scope="module")
-def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityProvider]:
-    with identity_provider(tmp_path_factory.mktemp("idp"), "--account", "acct-1", "--delay-ms", "0") as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def connected(
-    model: ScriptedModel, provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Sandboxd]:
-    """One sandbox for all: what a test leaves behind the next one has to cope with, as in a thread's life."""
-    directory = tmp_path_factory.mktemp("signin")
-    with running(ControlPlane(), directory, outward=provider.outward, held_seconds=PATIENT) as sandboxd:
-        assert sandboxd.bind(model).status_code == 200
-        assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
-        yield sandboxd
-        for sign in ("eyJ", "rt_", "Traceback"):
-            assert sign not in sandboxd.log()
+from harness import Sandboxd, ScriptedModel, answer_of
+from identity_provider import Attempt, IdentityProvider, credentials, eventually
+from turns import asked, model_of, restarts, turn_under_way
 
 
 @pytest.fixture
-def sandboxd(connected: Sandboxd, model: ScriptedModel) -> Sandboxd:
+def sandboxd(online: Sandboxd, model: ScriptedModel) -> Sandboxd:
     """The sandbox without a sign-in."""
     model.release.clear()
-    assert connected.call("DELETE", "/sandboxd/providers/openai").status_code == 200
-    return connected
-
-
-def asked(sandboxd: Sandboxd, text: str = "hi") -> list[dict[str, Any]]:
-    """The events of a turn that names no model."""
-    with sandboxd.events() as lines:
-        next(lines)
-        sandboxd.prompt(text, model=None)
-        return turn_of(lines)
-
-
-def model_of(turn: list[dict[str, Any]]) -> str:
-    """The provider that answered."""
-    infos = [line["event"]["properties"].get("info", {}) for line in turn]
-    return str(next(info["providerID"] for info in reversed(infos) if info.get("role") == "assistant"))
-
-
-def restarts(turn: list[dict[str, Any]]) -> list[str]:
-    return [line["event"]["properties"]["reason"] for line in turn if line["event"]["type"] == "opencode.restarted"]
+    assert online.call("DELETE", "/sandboxd/providers/openai").status_code == 200
+    return online
 
 
 def test_first_sign_in_counts_for_the_next_prompt(sandboxd: Sandboxd, provider: IdentityProvider) -> None:
@@ -192,23 +150,6 @@ def test_cancelled_attempt_is_really_ended(sandboxd: Sandboxd, provider: Identit
     assert (provider.polls(attempt.user_code), credentials(sandboxd)) == (polls, None)
 
 
-@contextlib.contextmanager
-def turn_under_way(sandboxd: Sandboxd, model: ScriptedModel) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """A turn whose model holds on; what is yielded lets it go on and returns its events."""
-    with sandboxd.events() as lines:
-        next(lines)
-        sandboxd.prompt("hold")
-        begun = [next(lines)]
-        while begun[-1].get("event", {}).get("type") != "message.part.delta":
-            begun.append(next(lines))
-
-        def finish() -> list[dict[str, Any]]:
-            model.release.set()
-            return [*begun, *turn_of(lines)]
-
-        yield finish
-
-
 def test_cancel_cuts_off_no_turn(sandboxd: Sandboxd, provider: IdentityProvider, model: ScriptedModel) -> None:
     """
     The turn ends as it would have, the poll ends after it, and the prompt that follows at once is held and answered.
@@ -333,25 +274,6 @@ def test_another_account_counts_when_it_is_accepted(sandboxd: Sandboxd, provider
     assert (before, provider.journal("responses")[-1]["account_id"]) == ({"acct-1"}, "acct-2")
 
 
-def test_refresh_during_an_attempt_is_kept(sandboxd: Sandboxd, provider: IdentityProvider) -> None:
-    """What is put back after an attempt is what OpenCode has now: a refresh token of before is used up."""
-    Attempt(sandboxd).sign_in(provider)
-    attempt = Attempt(sandboxd)
-    attempt.begin_when_possible()
-    attempt.follow()
-    entry = credentials(sandboxd) or {}
-    expire(sandboxd)
-    refreshing = asked(sandboxd)
-    refreshed = credentials(sandboxd) or {}
-    attempt.cancel()
-    Attempt(sandboxd).begin_when_possible()
-    expire(sandboxd)
-
-    assert entry["refresh"] != refreshed["refresh"]
-    assert (model_of(refreshing), model_of(asked(sandboxd))) == ("openai", "openai")
-    assert "refresh_token_reused" not in {entry["outcome"] for entry in provider.journal("oauth_token")}
-
-
 def test_malformed_attempts_are_refused(sandboxd: Sandboxd) -> None:
     """Before anything is asked of OpenCode; what was sent is not repeated."""
     begin: list[dict[str, object]] = [
@@ -370,7 +292,7 @@ def test_malformed_attempts_are_refused(sandboxd: Sandboxd) -> None:
         attempt.call("GET", "/other"),
         attempt.call("DELETE", "/other"),
         attempt.call("POST", "/other/callback"),
-        attempt.call("POST", "/other/accept"),
+        attempt.call("POST", "/other/accept", {"version": 1}),
         attempt.call("POST", "/other/redirect", {"code": "c", "state": "s"}),
     ]
 
@@ -408,11 +330,3 @@ def test_browser_sign_in(sandboxd: Sandboxd, provider: IdentityProvider) -> None
     assert (relayed.status_code, approved["status"], approved["account_id"]) == (200, "approved", "acct-1")
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
     assert not any(secret in log for secret in ("canary-code", came_back["code"]))
-
-
-def expire(sandboxd: Sandboxd) -> None:
-    """Make OpenCode refresh its tokens at the next prompt."""
-    file = credentials_file(sandboxd)
-    content = json.loads(file.read_text())
-    content["openai"]["expires"] = 1
-    file.write_text(json.dumps(content))

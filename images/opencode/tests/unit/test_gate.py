@@ -159,6 +159,8 @@ OTHER_ROUTES = [
     ("POST", "/session/a%2Fb/prompt_async"),
     ("POST", "//session/ses_1/prompt_async"),
     ("PUT", "/auth/openai"),
+    ("PUT", "/sandboxd/providers/openai"),
+    ("DELETE", "/sandboxd/providers/openai"),
     ("GET", "/config"),
     ("POST", "/instance/dispose"),
     ("GET", "/session/ses_1/message?directory=/etc"),
@@ -198,6 +200,7 @@ SIGNIN_ROUTES = [
     ("POST", "/sandboxd/signin"),
     ("GET", "/sandboxd/signin/a-1?wait=50"),
     ("DELETE", "/sandboxd/signin/a-1"),
+    ("GET", "/sandboxd/signin/a-1/tokens"),
     ("POST", "/sandboxd/signin/a-1/callback"),
     ("POST", "/sandboxd/signin/a-1/accept"),
     ("POST", "/sandboxd/signin/a-1/redirect"),
@@ -216,7 +219,10 @@ async def test_a_sign_in_token_opens_the_routes_of_a_sign_in(
 @pytest.mark.parametrize(
     ("method", "path"),
     [
+        ("PUT", "/sandboxd/providers/openai"),
         ("DELETE", "/sandboxd/providers/openai"),
+        ("DELETE", "/sandboxd/providers/openai?version=1"),
+        ("POST", "/sandboxd/signin/a-1/tokens"),
         ("PUT", "/auth/openai"),
         ("POST", "/provider/openai/oauth/authorize"),
         ("POST", "/provider/openai/oauth/callback"),
