@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 from harness import NODE_MODULES, Sandboxd, ScriptedModel, Start
-from identity_provider import Attempt, IdentityProvider, credentials, credentials_file, eventually, identity_provider
+from identity_provider import (
+    Attempt,
+    IdentityProvider,
+    Lender,
+    credentials,
+    credentials_file,
+    eventually,
+    identity_provider,
+)
+from turns import asked, errors, model_of, restarts
 
 AGENT = 61_234
 
@@ -84,3 +93,37 @@ def test_file_stays_the_agents(start: Start, model: ScriptedModel, provider: Ide
 
         assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (AGENT, AGENT, 0o600)
         assert (credentials(sandboxd) or {})["accountId"] == "acct-2"
+
+
+def test_token_that_has_run_out_fails_the_turn_and_a_newer_one_heals(
+    start: Start, model: ScriptedModel, provider: IdentityProvider
+) -> None:
+    """OpenCode then shows the provider the placeholder, which is good for nothing (measured, opencode 1.18.33)."""
+    granted = provider.grant()
+    with start(outward=provider.outward, held_seconds=60) as sandboxd:
+        sandboxd.bind(model, codex=granted.lent(1, expires_at=1))
+        sandboxd.until_ready()
+        failed = asked(sandboxd)
+        held = Lender(sandboxd).lend(granted, 2)
+        healed = asked(sandboxd)
+
+    assert "Token refresh failed" in " ".join(errors(failed))
+    assert {entry["outcome"] for entry in provider.refreshes()} == {"invalid_grant"}
+    assert (held, model_of(healed), restarts(healed), errors(healed)) == (2, "openai", [], [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_bound_credentials_are_the_agents(start: Start, model: ScriptedModel, provider: IdentityProvider) -> None:
+    """So are the directories that were made for them: OpenCode, as another user, works with all of it."""
+    if closed := [path for path in NODE_MODULES.parents if not path.stat().st_mode & 0o001]:
+        pytest.skip(f"another user cannot reach OpenCode through {closed[0]}")
+    with start(outward=provider.outward, agent_uid=AGENT, agent_gid=AGENT, held_seconds=60) as sandboxd:
+        sandboxd.bind(model, codex=provider.grant().lent(1))
+        assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
+        file = credentials_file(sandboxd)
+        made = [path.stat() for path in (file, *list(file.parents)[:3])]
+        turn = asked(sandboxd)
+
+    assert {(AGENT, AGENT)} == {(status.st_uid, status.st_gid) for status in made}
+    assert [status.st_mode & 0o777 for status in made] == [0o600, 0o700, 0o700, 0o700]
+    assert (model_of(turn), errors(turn)) == ("openai", [])
