@@ -120,6 +120,28 @@ def test_grant_that_cannot_be_opened_stops_the_start(controlling):
     assert isinstance(ensure(controlling), Starting)
 
 
+def test_grant_is_opened_for_every_start(controlling):
+    """What is known from a start before counts for that one: a key that was locked since then stops the next."""
+    controlling.connects()
+    controlling.runs()
+    controlling.ends()
+    controlling.kms.failure = DENIED
+    with pytest.raises(VaultUnreadableError):
+        ensure(controlling)
+
+
+@pytest.mark.parametrize("refresh_due", [False, True])
+def test_start_costs_one_decrypt(controlling, clock, refresh_due):
+    """And with a refresh one data key more."""
+    grant = controlling.connects()
+    clock.time = grant.renew_at if refresh_due else clock.time
+    controlling.kms.calls.clear()
+    ensure(controlling)
+    controlling.launcher.runs(controlling.service.get("t").task_arn)
+    ensure(controlling)
+    assert ["Decrypt", *(["GenerateDataKey"] if refresh_due else [])] == controlling.kms.calls
+
+
 @pytest.mark.parametrize("field", ["sealed", "account_id", "expires_at"])
 def test_tampered_row_stops_the_start(controlling, table, field):
     """What stands in the clear is bound, too."""

@@ -36,11 +36,11 @@ class CodexService:
         Raises:
             VaultUnreadableError: there is a grant, and it cannot be opened.
         """
-        grant = self.grants.find(thread_id)
-        if grant is not None and refresh:
-            grant = self._renewed(grant)
+        stored = self.grants.find(thread_id)
+        grant = self._renewed(stored) if stored is not None and refresh else stored
         if grant is not None and self._alive(grant):
-            self.lender.lend(grant)
+            # What this very call refreshed was opened for that.
+            self.lender.lend(grant, anew=grant == stored)
 
     def loan(self, thread_id: str) -> Loan | None:
         """

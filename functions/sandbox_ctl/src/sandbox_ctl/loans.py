@@ -60,16 +60,16 @@ class Lender:
         binding = grant.binding(owner, self.provider)
         return self.opener.open(grant.sealed, binding), binding
 
-    def lend(self, grant: Grant) -> Loan:
+    def lend(self, grant: Grant, *, anew: bool = False) -> Loan:
         """
-        Return the grant's access token.
+        Return the grant's access token; *anew*: whatever is known of it.
 
         Raises:
             VaultUnreadableError: it cannot be opened.
         """
         self._forget()
         _, known = self._known.get((grant.thread_id, grant.version), (0.0, None))
-        return known or self.remember(grant, self.open(grant)[0])
+        return self.remember(grant, self.open(grant)[0]) if anew or known is None else known
 
     def remember(self, grant: Grant, tokens: Tokens) -> Loan:
         """Return the part of *tokens* that is lent, and know it for a while."""
