@@ -93,4 +93,4 @@ def test_deleted_thread_leaves_no_grant(stack, token):
         removed = signing_in.http.delete(f"/api/threads/{signing_in.thread.name}").json()["removed"]
         assert 1 == removed["grants"]
         assert "ok" == signing_in.journal("revoke")[before]["outcome"]
-    assert 0 == table.query(KeyConditionExpression=Key("thread_id").eq(signing_in.thread.name))["Count"]
+        assert 0 == table.query(KeyConditionExpression=Key("thread_id").eq(signing_in.thread.name))["Count"]
