@@ -7,6 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Response, expect
 
+from local.idp.tokens import JWT_PREFIX, REFRESH_PREFIX
 from local.stack.stack_file import StackFile
 from tests.waiting import eventually
 
@@ -29,6 +30,15 @@ async ([api, thread]) => {
     const begun = await (await fetch(`${url}/authorize`, init)).json();
     window.ended = fetch(`${url}/callback`, init).then(async (answer) => [answer.status, await answer.json()]);
     return begun.user_code;
+}
+"""
+
+# All that a page can keep, as text.
+KEPT = """
+async () => {
+    const databases = await indexedDB.databases();
+    return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, databases,
+        await caches.keys(), performance.getEntries().map((entry) => entry.name), document.body.innerHTML]);
 }
 """
 
@@ -58,7 +68,7 @@ def decide(stack: StackFile, decision: str, code: str) -> str:
 def test_codex_answers_once_a_user_has_signed_in(page: Page, dialog: Locator, stack: StackFile) -> None:
     """
     The page may be reloaded meanwhile. After the approval account, models and default are shown, and the next
-    message is Codex's to answer, until the user disconnects.
+    message is Codex's to answer, until the user disconnects. The page keeps no token of the provider's.
     """
     code = get_a_code(dialog)
     local = dialog.get_by_role("link", name="Open the local page").get_attribute("href")
@@ -79,6 +89,8 @@ def test_codex_answers_once_a_user_has_signed_in(page: Page, dialog: Locator, st
     page.keyboard.press("Enter")
     expect(page.get_by_label("Answer")).to_contain_text("hello from Codex", timeout=START_MS)
     expect(page.get_by_text(re.compile("^openai/gpt"))).to_be_visible()
+
+    assert not re.search(f"{re.escape(JWT_PREFIX)}|{re.escape(REFRESH_PREFIX)}", page.evaluate(KEPT))
 
     page.get_by_role("button", name="ChatGPT connected").click()
     dialog.get_by_role("button", name="Disconnect…").click()

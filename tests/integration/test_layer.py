@@ -13,6 +13,8 @@ FUNCTIONS = {
     "ChatSocketFunction": "chat.handler",
     "ChatTurnFunction": "chat.handler",
     "ChatRecoverFunction": "chat.handler",
+    "OauthHttpFunction": "oauth_proxy.handler",
+    "OauthStepFunction": "oauth_proxy.handler",
     "SandboxCtlFunction": "sandbox_ctl.handler",
 }
 # Started isolated and without site-packages, a function sees the standard library, its own folder and the layer.

@@ -109,6 +109,49 @@ def test_only_oauth_http_starts_the_wait(template):
     assert not any(allowed.values())
 
 
+def test_one_function_opens_the_vault_and_one_more_seals(template):
+    """Both with a key of the vault alone, and only for what is bound to a thread and its owner."""
+    allowed = {
+        name: [
+            statement
+            for policy in properties["Policies"]
+            for statement in _statements(policy)
+            if any(action.startswith("kms:") for action in _actions(statement))
+        ]
+        for name, properties in functions(template).items()
+    }
+    used = {name: {a for s in statements for a in _actions(s)} for name, statements in allowed.items() if statements}
+    assert {
+        "OauthStepFunction": {"kms:GenerateDataKey"},
+        "SandboxCtlFunction": {"kms:GenerateDataKey", "kms:Decrypt"},
+    } == used
+    for statement in (statement for statements in allowed.values() for statement in statements):
+        assert {"kms:EncryptionContext:thread": False, "kms:EncryptionContext:owner": False} == statement["Condition"][
+            "Null"
+        ]
+        assert "VaultKey" in str(statement["Resource"])
+        assert "*" != statement["Resource"]
+
+
+def test_key_of_the_vault_is_rotated_kept_and_good_for_bound_data_keys_only(template):
+    """Whoever calls; and it is not deleted with the stack, for then nobody could open a backup."""
+    key = template["Resources"]["VaultKey"]
+    statements = key["Properties"]["KeyPolicy"]["Statement"]
+    denied = [statement for statement in statements if statement["Effect"] == "Deny"]
+    required = {name for s in denied for name in s.get("Condition", {}).get("Null", {})}
+
+    assert (True, "Retain") == (key["Properties"]["EnableKeyRotation"], key["UpdateReplacePolicy"])
+    assert {f"kms:EncryptionContext:{name}" for name in ("thread", "owner", "provider", "schema")} == required
+    assert any("kms:Encrypt" in _actions(statement) for statement in denied)
+
+
+def test_row_that_does_not_open_raises_an_alarm(template):
+    """The metric that the code counts is the one that is watched."""
+    alarm = template["Resources"]["VaultUnreadableAlarm"]["Properties"]
+    namespace = template["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
+    assert (namespace, "VaultUnreadable", 1) == (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"])
+
+
 def _statements(policy):
     statements = policy.get("Statement", [])
     return statements if isinstance(statements, list) else [statements]
