@@ -95,15 +95,7 @@ def test_wait_is_named_and_standard(template):
 
 def test_only_oauth_http_starts_the_wait(template):
     """Of one machine, and nothing else in Step Functions; the steps' function may not start anything."""
-    allowed = {
-        name: [
-            statement
-            for policy in properties["Policies"]
-            for statement in _statements(policy)
-            if any(action.startswith("states:") for action in _actions(statement))
-        ]
-        for name, properties in functions(template).items()
-    }
+    allowed = _allowed(template, "states:")
     (statement,) = allowed.pop("OauthHttpFunction")
     assert ("states:StartExecution", {"Ref": "SigninMachine"}) == (statement["Action"], statement["Resource"])
     assert not any(allowed.values())
@@ -111,15 +103,7 @@ def test_only_oauth_http_starts_the_wait(template):
 
 def test_one_function_opens_the_vault_and_one_more_seals(template):
     """Both with a key of the vault alone, and only for what is bound to a thread and its owner."""
-    allowed = {
-        name: [
-            statement
-            for policy in properties["Policies"]
-            for statement in _statements(policy)
-            if any(action.startswith("kms:") for action in _actions(statement))
-        ]
-        for name, properties in functions(template).items()
-    }
+    allowed = _allowed(template, "kms:")
     used = {name: {a for s in statements for a in _actions(s)} for name, statements in allowed.items() if statements}
     assert {
         "OauthStepFunction": {"kms:GenerateDataKey"},
@@ -150,6 +134,19 @@ def test_row_that_does_not_open_raises_an_alarm(template):
     alarm = template["Resources"]["VaultUnreadableAlarm"]["Properties"]
     namespace = template["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
     assert (namespace, "VaultUnreadable", 1) == (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"])
+
+
+def _allowed(template, prefix):
+    """Return what each function is allowed of a service."""
+    return {
+        name: [
+            statement
+            for policy in properties["Policies"]
+            for statement in _statements(policy)
+            if any(action.startswith(prefix) for action in _actions(statement))
+        ]
+        for name, properties in functions(template).items()
+    }
 
 
 def _statements(policy):
