@@ -20,10 +20,14 @@ ANSWER = ("This ", "is ", "the ", "whole ", "answer.")
 
 
 class FakeChat:
-    """One process-wide conversation per thread id; ``refusing`` turns every new connection away."""
+    """
+    One process-wide conversation per thread id; ``refusing`` turns every new connection away. What stands in
+    ``failures``, codes and sentences, fails the next answers and starts of the sandbox, one each.
+    """
 
     def __init__(self) -> None:
         self.refusing = False
+        self.failures: list[tuple[str, str]] = []
         self.histories: dict[str, list[dict[str, Any]]] = {}
         self.received: list[dict[str, Any]] = []
         self.sandbox: dict[str, Any] = {"state": "stopped"}
@@ -56,7 +60,10 @@ class FakeChat:
     async def _history(self, request: Request) -> Response:
         return JSONResponse(self.histories.get(request.path_params["thread"], []))
 
-    async def _sandbox(self, _: Request) -> Response:
+    async def _sandbox(self, request: Request) -> Response:
+        if request.method == "POST" and self.failures:
+            code, message = self.failures.pop(0)
+            return refusal(503, message, code=code)
         return JSONResponse({**self.sandbox, "codex": self.codex.status})
 
     async def _models(self, _: Request) -> Response:
@@ -107,7 +114,11 @@ class FakeChat:
 
     async def _answer(self, wire: "Wire", thread: str, request: str, text: str) -> bool:
         self._running[thread] = request
-        if text.startswith("hang"):
+        if self.failures:
+            code, sentence = self.failures.pop(0)
+            del self._running[thread]
+            await wire.send_response(request, sentence, done=True, error=True, code=code)
+        elif text.startswith("hang"):
             await wire.words(request, ANSWER[:2])
         elif text.startswith("fail"):
             del self._running[thread]
@@ -150,9 +161,9 @@ class FakeChat:
         self.histories[thread].append({"id": f"answer-{request}", "role": "assistant", "parts": parts})
 
 
-def refusal(status: int, message: str) -> Response:
+def refusal(status: int, message: str, *, code: str = "sandbox_unavailable") -> Response:
     """An error as the product's APIs answer it."""
-    return JSONResponse({"ok": False, "code": "sandbox_unavailable", "message": message}, status)
+    return JSONResponse({"ok": False, "code": code, "message": message}, status)
 
 
 class Wire:

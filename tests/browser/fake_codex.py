@@ -50,6 +50,7 @@ class FakeCodex:
     answers: list[tuple[str, str]] = field(default_factory=list)
     signin: Signin | None = None
     account_id: str | None = None
+    reconnect_required: bool = False
     sockets: set[WebSocket] = field(default_factory=set)
     loop: asyncio.AbstractEventLoop | None = None
 
@@ -61,7 +62,12 @@ class FakeCodex:
     @property
     def status(self) -> dict[str, object]:
         """The connection, as a sandbox's status tells of it."""
-        return {"connected": self.account_id is not None, "account_id": self.account_id, "reconnect_required": False}
+        return {
+            "connected": self.account_id is not None and not self.reconnect_required,
+            "account_id": self.account_id,
+            "expires_at": int(time.time()) + 3600 if self.account_id else None,
+            "reconnect_required": self.reconnect_required,
+        }
 
     def met(self, socket: WebSocket) -> None:
         """Have what is told sent to this socket, too."""
@@ -71,12 +77,23 @@ class FakeCodex:
     def end(self, status: str, *, told: bool = True) -> None:
         """End the sign-in; with *told* every socket hears of it."""
         assert self.signin is not None
-        self.account_id = "account-of-a-user" if status == "connected" else self.account_id
+        if status == "connected":
+            self.connect()
         update = {"status": Status(status), "account_id": self.account_id, "settled": True}
         self.signin = self.signin.model_copy(update=update)
         if told:
             account = {"account_id": self.account_id} if status == "connected" and self.account_id else {}
             self.tell(status, attempt_id=self.signin.attempt_id, **account)
+
+    def connect(self) -> None:
+        """Have the thread connected."""
+        self.account_id, self.reconnect_required = "account-of-a-user", False
+
+    def lapse(self, *, told: bool = True) -> None:
+        """Have the provider end what the thread has; with *told* every socket hears of it."""
+        self.reconnect_required = True
+        if told:
+            self.tell("reconnect_required")
 
     def tell(self, status: str, **data: str) -> None:
         """Say it to every socket, as the real function does."""
@@ -156,5 +173,5 @@ class FakeCodex:
 
     def disconnect(self, _: str) -> bool:
         """As AttemptService."""
-        removed, self.account_id = self.account_id is not None, None
+        removed, self.account_id, self.reconnect_required = self.account_id is not None, None, False
         return removed
