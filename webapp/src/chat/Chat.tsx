@@ -8,6 +8,7 @@ import { type Controls, useControls } from "./controls";
 import { MessageList } from "./MessageList";
 import type { ChatMessage } from "./messages";
 import { Notices } from "./Notices";
+import type { FindRemedy } from "./remedies";
 import { SignalsContext } from "./signals";
 import type { Stalled } from "./watchdog";
 
@@ -23,6 +24,7 @@ interface ChatProps {
   /** Whether an answer is waited for. */
   waiting: boolean;
   onControls: (controls: Controls | null) => void;
+  findRemedy: FindRemedy;
   onFirstMessage: (text: string) => void;
   onSuggestion: (text: string) => void;
   /** Why the thread could not be opened anew, if it could not. */
@@ -34,7 +36,7 @@ interface ChatProps {
 /** The conversation of a thread, live. */
 export function Chat(props: ChatProps) {
   const { config, thread, token, history, model, connection, stalled, waiting, problem } = props;
-  const { onControls, onFirstMessage, onSuggestion, onReopen } = props;
+  const { onControls, findRemedy, onFirstMessage, onSuggestion, onReopen } = props;
   const signals = useContext(SignalsContext);
 
   const agent = useAgent({ agent: "chat", name: thread, ...config.socket, query: { thread, token } });
@@ -102,6 +104,7 @@ export function Chat(props: ChatProps) {
           problem={problem}
           failure={brokenOff || stalled !== null ? null : failure}
           unanswered={unanswered}
+          findRemedy={findRemedy}
           onRetry={retry}
           onReopen={onReopen}
         />

@@ -2,6 +2,7 @@ import { useEffect, useState } from "react";
 import { Notice } from "../ui/Notice";
 import type { Connection } from "./connection";
 import type { Failure } from "./frames";
+import type { FindRemedy } from "./remedies";
 import type { Stalled } from "./watchdog";
 
 interface NoticesProps {
@@ -12,6 +13,7 @@ interface NoticesProps {
   /** Why the last answer failed, or what was refused. */
   failure: Failure | null;
   unanswered: boolean;
+  findRemedy: FindRemedy;
   onRetry: () => unknown;
   onReopen: () => unknown;
 }
@@ -25,7 +27,8 @@ const STALLED: Record<Stalled, string> = {
 };
 
 /** At most one notice: the one that matters most. */
-export function Notices({ connection, stalled, problem, failure, unanswered, onRetry, onReopen }: NoticesProps) {
+export function Notices(props: NoticesProps) {
+  const { connection, stalled, problem, failure, unanswered, findRemedy, onRetry, onReopen } = props;
   const lost = useDelayed(connection.lostAt !== null, GRACE_MS);
   if (stalled !== null)
     return (
@@ -43,12 +46,20 @@ export function Notices({ connection, stalled, problem, failure, unanswered, onR
     return (
       <Notice tone="calm">{connection.met ? "The connection is lost. Trying to get it back…" : "Connecting…"}</Notice>
     );
-  if (failure !== null)
+  if (failure !== null) {
+    const retry = { label: "Try again", run: onRetry };
+    const { sentence, mended, again, way } = findRemedy(failure);
     return (
-      <Notice tone="problem" code={failure.code} action={{ label: "Try again", run: onRetry }}>
-        {failure.sentence}
+      <Notice
+        tone={mended ? "calm" : "problem"}
+        code={mended ? null : failure.code}
+        action={again ? retry : way}
+        also={again ? way : null}
+      >
+        {sentence}
       </Notice>
     );
+  }
   if (unanswered)
     return (
       <Notice tone="calm" action={{ label: "Try again", run: onRetry }}>

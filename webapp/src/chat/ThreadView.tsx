@@ -1,6 +1,8 @@
 import { useMemo, useRef, useState } from "react";
 import { z } from "zod";
 import { Codex } from "../codex/Codex";
+import { ReconnectNotice } from "../codex/ReconnectNotice";
+import { useCodex } from "../codex/useCodex";
 import type { Config } from "../config";
 import { ModelPicker } from "../models/ModelPicker";
 import { SandboxPanel } from "../sandbox/SandboxPanel";
@@ -45,6 +47,11 @@ function OpenThread({ config, thread, threads }: ThreadViewProps) {
   const stalled = useWatchdog(underWay, connection);
   const waiting = underWay && stalled === null;
   const sandbox = useSandbox(config, thread.id);
+  const codex = useCodex(config, thread.id, {
+    sandbox,
+    online: connection.lostAt === null,
+    failure: connection.failure,
+  });
   useSignal("data-thread", Titled, ({ title }) => threads.entitle(thread.id, title, "agent"));
   const field = useRef<HTMLTextAreaElement>(null);
   const [draft, setDraft] = useState("");
@@ -58,8 +65,8 @@ function OpenThread({ config, thread, threads }: ThreadViewProps) {
       <header className="bar">
         <h1>{thread.title || "New thread"}</h1>
         {/* The panels of what the thread has: its sandbox, and whatever it is connected to. */}
-        <Codex config={config} thread={thread.id} sandbox={sandbox} online={connection.lostAt === null} />
-        <SandboxPanel sandbox={sandbox} />
+        <Codex codex={codex} idpUrl={config.idpUrl} />
+        <SandboxPanel sandbox={sandbox} findRemedy={codex.findRemedy} />
       </header>
       {opening === null && problem !== null && (
         <Notice tone="problem" action={{ label: "Try again", run: reopen }}>
@@ -79,12 +86,14 @@ function OpenThread({ config, thread, threads }: ThreadViewProps) {
           stalled={stalled}
           waiting={waiting}
           onControls={setControls}
+          findRemedy={codex.findRemedy}
           onFirstMessage={(text) => threads.entitle(thread.id, text, "message")}
           onSuggestion={suggest}
           problem={problem}
           onReopen={reopen}
         />
       )}
+      <ReconnectNotice codex={codex} />
       {sandbox.contextLost && (
         <div className="status">
           <Notice tone="calm" action={{ label: "All right", run: sandbox.acknowledge }}>
@@ -104,7 +113,7 @@ function OpenThread({ config, thread, threads }: ThreadViewProps) {
           config={config}
           thread={thread.id}
           chosen={thread.model ?? ""}
-          codex={sandbox.status?.codex?.connected ?? null}
+          codex={codex.granted}
           onChoose={(model) => threads.choose(thread.id, model)}
         />
       </Composer>

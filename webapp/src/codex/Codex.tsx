@@ -1,38 +1,34 @@
-import { useState } from "react";
-import type { Config } from "../config";
-import type { SandboxView } from "../sandbox/sandbox";
+import { useEffect, useRef } from "react";
 import { Disconnect } from "./Disconnect";
 import { SigninDialog } from "./SigninDialog";
-import type { Stage } from "./signin";
-import { useSignin } from "./useSignin";
+import type { CodexView } from "./useCodex";
 
 interface CodexProps {
-  config: Config;
-  thread: string;
-  sandbox: SandboxView;
-  /** Whether the thread's socket is there. */
-  online: boolean;
+  codex: CodexView;
+  /** Where the identity provider is played, if it is. */
+  idpUrl: string | null;
 }
 
 /** The thread's connection to ChatGPT in a word, and behind it the dialog to sign in and to disconnect. */
-export function Codex({ config, thread, sandbox, online }: CodexProps) {
-  const [open, setOpen] = useState<"dialog" | "disconnect" | null>(null);
-  const { refresh } = sandbox;
-  const { signin, stage } = useSignin(config, thread, { online, onChange: refresh, onFound: () => setOpen("dialog") });
-  const codex = sandbox.status?.codex ?? null;
-  const state = stateOf(stage, codex?.connected ?? false, codex?.reconnect_required ?? false);
-  const close = () => {
-    setOpen(null);
-    if (stage.at === "over" || stage.at === "connected") signin.settle();
-  };
+export function Codex({ codex, idpUrl }: CodexProps) {
+  const { signin, stage, known, panel, show, close, reconnect, refresh } = codex;
+  const state = stateOf(codex);
+  const trigger = useRef<HTMLButtonElement>(null);
+  const wasOpen = useRef(false);
+  useEffect(() => {
+    // What opened it may have gone meanwhile, and nothing would have the focus.
+    if (panel === null && wasOpen.current && document.activeElement === document.body) trigger.current?.focus();
+    wasOpen.current = panel !== null;
+  }, [panel]);
   return (
     <>
       <button
         type="button"
+        ref={trigger}
         className="trigger"
         aria-haspopup="dialog"
         onClick={() => {
-          setOpen("dialog");
+          show("signin");
           refresh();
         }}
       >
@@ -40,25 +36,18 @@ export function Codex({ config, thread, sandbox, online }: CodexProps) {
           <Label state={state} />
         </span>
       </button>
-      {open === "dialog" && (
-        <SigninDialog
-          signin={signin}
-          stage={stage}
-          codex={codex}
-          idpUrl={config.idpUrl}
-          onDisconnect={() => setOpen("disconnect")}
-          onClose={close}
-        />
-      )}
-      {open === "disconnect" && (
+      {panel === "signin" && <SigninDialog codex={codex} idpUrl={idpUrl} />}
+      {(panel === "disconnect" || panel === "anew") && (
         <Disconnect
           calls={signin.calls}
-          account={codex?.account_id ?? null}
-          onClose={() => setOpen("dialog")}
+          account={known?.account_id ?? null}
+          anew={panel === "anew"}
+          onClose={panel === "anew" && stage.at === "rest" ? close : () => show("signin")}
           onDisconnected={() => {
             close();
             signin.settle();
             refresh();
+            if (panel === "anew") reconnect();
           }}
         />
       )}
@@ -66,19 +55,19 @@ export function Codex({ config, thread, sandbox, online }: CodexProps) {
   );
 }
 
-type State = "none" | "waiting" | "over" | "connected" | "reconnect";
+type State = "none" | "waiting" | "over" | "connected" | "ended";
 
-function stateOf(stage: Stage, connected: boolean, reconnect: boolean): State {
+function stateOf({ stage, connected, ended }: CodexView): State {
   if (stage.at === "beginning" || stage.at === "waiting") return "waiting";
   if (stage.at === "over") return "over";
-  if (stage.at === "connected" || connected) return "connected";
-  return reconnect ? "reconnect" : "none";
+  if (ended) return "ended";
+  return connected ? "connected" : "none";
 }
 
 /** What is said before and after the name. */
 const LABELS: Record<State, [string, string]> = {
   none: ["Connect ", ""],
-  reconnect: ["Reconnect ", ""],
+  ended: ["", " connection ended"],
   waiting: ["Waiting for ", "…"],
   over: ["", " not connected"],
   connected: ["", " connected"],

@@ -5,12 +5,14 @@ import type { Calls } from "./calls";
 interface DisconnectProps {
   calls: Calls;
   account: string | null;
+  /** Whether a sign-in is to follow. */
+  anew: boolean;
   onClose: () => void;
   onDisconnected: () => void;
 }
 
-/** Takes the connection back, after a question. */
-export function Disconnect({ calls, account, onClose, onDisconnected }: DisconnectProps) {
+/** Takes the connection back, after a question; perhaps for another one. */
+export function Disconnect({ calls, account, anew, onClose, onDisconnected }: DisconnectProps) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
   const confirm = async () => {
@@ -26,16 +28,17 @@ export function Disconnect({ calls, account, onClose, onDisconnected }: Disconne
   };
   return (
     <Confirmation
-      title="Disconnect ChatGPT?"
-      action="Disconnect"
+      title={anew ? "Sign in anew?" : "Disconnect ChatGPT?"}
+      action={anew ? "Disconnect and sign in" : "Disconnect"}
       doing="Disconnecting…"
       busy={busy}
       onConfirm={() => void confirm()}
       onCancel={onClose}
     >
       <p>
-        This thread’s sandbox forgets the account{account && <> {account}</>}, and other models answer from then on.
-        Nothing of the conversation is lost. You can connect again at any time.
+        This thread forgets the sign-in{account && <> of {account}</>}, and other models answer{" "}
+        {anew ? "until you have signed in again" : "from then on"}. Nothing of the conversation is lost.{" "}
+        {anew ? "The new sign-in begins at once." : "You can connect again at any time."}
       </p>
       {problem !== null && (
         <p className="failure" role="alert">

@@ -1,29 +1,23 @@
 import { useEffect, useRef } from "react";
-import type { Codex } from "../sandbox/sandbox";
 import { Dialog } from "../ui/Dialog";
 import { Icon } from "../ui/Icon";
-import { BROWSER, DEVICE } from "./attempt";
+import { BROWSER, DEVICE, type Method } from "./attempt";
 import { BrowserSignin } from "./BrowserSignin";
 import { DeviceSignin } from "./DeviceSignin";
-import type { Signin, Stage } from "./signin";
-import { WAYS, type Way } from "./words";
+import type { CodexView } from "./useCodex";
+import { endedSentence, WAYS, type Way } from "./words";
 
 interface SigninDialogProps {
-  signin: Signin;
-  stage: Stage;
-  /** The thread's connection as the backend knows it. */
-  codex: Codex | null;
+  codex: CodexView;
   /** Where the identity provider is played, if it is. */
   idpUrl: string | null;
-  onDisconnect: () => void;
-  /** The dialog goes; a sign-in that waits goes on. */
-  onClose: () => void;
 }
 
 /** Everything about the thread's connection to ChatGPT: beginning it, waiting for it, its ends, its account. */
-export function SigninDialog({ signin, stage, codex, idpUrl, onDisconnect, onClose }: SigninDialogProps) {
-  const account = stage.at === "connected" ? stage.account : (codex?.account_id ?? null);
-  const connected = stage.at === "connected" || (stage.at === "rest" && codex?.connected === true);
+export function SigninDialog({ codex, idpUrl }: SigninDialogProps) {
+  const { signin, stage, known, ended, show, close } = codex;
+  const account = stage.at === "connected" ? stage.account : (known?.account_id ?? null);
+  const connected = stage.at === "connected" || (stage.at === "rest" && known?.connected === true);
   const contents = useRef<HTMLDivElement>(null);
   // What had the focus may have gone with what was shown before.
   // biome-ignore lint/correctness/useExhaustiveDependencies: with each stage
@@ -31,33 +25,39 @@ export function SigninDialog({ signin, stage, codex, idpUrl, onDisconnect, onClo
     const { current } = contents;
     (current?.querySelector<HTMLElement>(".primary") ?? current?.querySelector("button"))?.focus();
   }, [stage.at]);
-  const begin = (method: typeof BROWSER | typeof DEVICE, replace = false) => void signin.begin(method, replace);
+  const begin = (method: Method, replace = false) => void signin.begin(method, replace);
+  const take = (way: Way, method: Method) =>
+    way === "anew" ? show("anew") : begin(way === "code" ? DEVICE : method, way === "replace");
+  const title = connected ? "ChatGPT is connected" : ended ? "Reconnect ChatGPT" : "Connect ChatGPT";
   return (
-    <Dialog title={connected ? "ChatGPT is connected" : "Connect ChatGPT"} className="signin" onClose={onClose}>
+    <Dialog title={title} className="signin" onClose={close}>
       <div ref={contents}>
         <p role="status" className="says" data-at={stage.at}>
-          {says(stage, connected, codex)}
+          {says(codex, connected)}
         </p>
+        {(connected || (ended && stage.at === "waiting")) && account !== null && (
+          <p className="account">
+            <span>{connected ? "Account" : "Account so far"}</span>
+            <strong>{account}</strong>
+          </p>
+        )}
         {connected && (
-          <>
-            {account !== null && (
-              <p className="account">
-                <span>Account</span>
-                <strong>{account}</strong>
-              </p>
-            )}
-            <div className="actions">
-              <button type="button" onClick={onDisconnect}>
-                Disconnect…
-              </button>
-              <button type="button" className="primary" onClick={onClose}>
-                Done
-              </button>
-            </div>
-          </>
+          <div className="actions">
+            <button type="button" onClick={() => show("disconnect")}>
+              Disconnect…
+            </button>
+            <button type="button" className="primary" onClick={close}>
+              Done
+            </button>
+          </div>
         )}
         {stage.at === "rest" && !connected && (
           <div className="actions">
+            {ended && (
+              <button type="button" onClick={() => show("disconnect")}>
+                Disconnect…
+              </button>
+            )}
             <button type="button" onClick={() => begin(BROWSER)}>
               Through the browser
             </button>
@@ -94,14 +94,14 @@ export function SigninDialog({ signin, stage, codex, idpUrl, onDisconnect, onClo
                 key={way}
                 type="button"
                 className={index === all.length - 1 ? "primary" : ""}
-                onClick={() => begin(way === "code" ? DEVICE : stage.method, way === "replace")}
+                onClick={() => take(way, stage.method)}
               >
-                {WAYS[way satisfies Way]}
+                {WAYS[way]}
               </button>
             ))}
           </div>
         )}
-        <button type="button" className="icon close" aria-label="Close" onClick={onClose}>
+        <button type="button" className="icon close" aria-label="Close" onClick={close}>
           <Icon name="cross" />
         </button>
       </div>
@@ -109,7 +109,7 @@ export function SigninDialog({ signin, stage, codex, idpUrl, onDisconnect, onClo
   );
 }
 
-function says(stage: Stage, connected: boolean, codex: Codex | null) {
+function says({ stage, known, ended }: CodexView, connected: boolean) {
   switch (stage.at) {
     case "beginning":
       if (stage.ending) return "An earlier sign-in is still being ended. This one begins right after it.";
@@ -127,8 +127,7 @@ function says(stage: Stage, connected: boolean, codex: Codex | null) {
       return "From the next message on, Codex answers in this thread with your ChatGPT subscription.";
     case "rest":
       if (connected) return "Codex answers in this thread with your ChatGPT subscription.";
-      if (codex?.reconnect_required)
-        return "This thread was connected, but its sandbox has gone, and your sign-in with it. Sign in again to go on.";
-      return "Sign in with your ChatGPT subscription, and Codex answers in this thread. Your sign-in stays in the sandbox of this thread.";
+      if (ended) return endedSentence(known?.account_id);
+      return "Sign in with your ChatGPT subscription, and Codex answers in this thread. Your sign-in is kept encrypted, and is good for this thread alone.";
   }
 }

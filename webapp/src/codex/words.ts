@@ -2,7 +2,7 @@ import type { RequestError } from "../http";
 import type { End } from "./attempt";
 
 /** The way on from an end. */
-export type Way = "again" | "replace" | "code";
+export type Way = "again" | "replace" | "code" | "anew";
 
 /** An end in words. */
 export interface Outcome {
@@ -18,6 +18,18 @@ export const WAYS: Record<Way, string> = {
   again: "Start again",
   replace: "Use this account instead",
   code: "Sign in with a code",
+  anew: "Disconnect and sign in anew…",
+};
+
+export const RECONNECT = "Reconnect";
+
+/** What fails because of the connection: answers, and the start of a sandbox. */
+export const TROUBLES = {
+  vault_unreadable:
+    "This thread’s stored ChatGPT sign-in could not be opened. Trying again may help; if it does not, disconnect it " +
+    "and sign in anew. The conversation is kept.",
+  provider_unreachable:
+    "ChatGPT’s sign-in service cannot be reached just now. Try again in a moment, or choose another model.",
 };
 
 type Words = [title: string, sentence: string, ways?: Way[]];
@@ -53,7 +65,23 @@ const REFUSALS: Record<string, Words> = {
     "An earlier sign-in is still being ended, which waits until the agent has finished its answer.",
   ],
   sandbox_unavailable: ["No sandbox", "A sign-in takes a sandbox, and none could be started just now."],
+  vault_unreadable: ["Stored sign-in unreadable", TROUBLES.vault_unreadable, ["again", "anew"]],
 };
+
+/** The same when the connection has come back since, or was taken back. */
+export const MENDED = {
+  connected: "ChatGPT is connected again. Your last message still waits for its answer.",
+  none: "ChatGPT is no longer connected. Another model answers from now on.",
+};
+
+/** The provider no longer accepts the thread's sign-in. */
+export function endedSentence(account: string | null | undefined): string {
+  const whose = account ? ` (account ${account})` : "";
+  return (
+    `ChatGPT no longer accepts this thread’s sign-in${whose}. ` +
+    "Sign in again with the same account to go on; the conversation is kept."
+  );
+}
 
 /** How an attempt ended, in words. */
 export function ofEnd(end: Exclude<End, "connected">): Outcome {

@@ -1,4 +1,6 @@
 import { useEffect } from "react";
+import type { Failure } from "../chat/frames";
+import type { FindRemedy } from "../chat/remedies";
 import { Icon } from "../ui/Icon";
 import { Popover } from "../ui/Popover";
 import type { SandboxView } from "./sandbox";
@@ -19,8 +21,13 @@ const PHASES: Record<string, string> = {
   booting: "starting OpenCode in it",
 };
 
+interface SandboxPanelProps {
+  sandbox: SandboxView;
+  findRemedy: FindRemedy;
+}
+
 /** The sandbox in a word, and behind it since when, with what, and the buttons to start and stop it. */
-export function SandboxPanel({ sandbox }: { sandbox: SandboxView }) {
+export function SandboxPanel({ sandbox, findRemedy }: SandboxPanelProps) {
   const state = sandbox.status?.state ?? "unknown";
   const trigger = (
     <span className="sign sandbox" data-state={state} aria-live="polite">
@@ -29,12 +36,12 @@ export function SandboxPanel({ sandbox }: { sandbox: SandboxView }) {
   );
   return (
     <Popover label="Sandbox" trigger={trigger} side="below" align="end">
-      {() => <Details sandbox={sandbox} />}
+      {() => <Details sandbox={sandbox} findRemedy={findRemedy} />}
     </Popover>
   );
 }
 
-function Details({ sandbox }: { sandbox: SandboxView }) {
+function Details({ sandbox, findRemedy }: SandboxPanelProps) {
   const { status, problem, asking, start, stop, refresh } = sandbox;
   useEffect(refresh, [refresh]);
   const state = status?.state ?? "stopped";
@@ -53,13 +60,10 @@ function Details({ sandbox }: { sandbox: SandboxView }) {
         {state === "running" && <Time name="Running since" at={status?.started_at} />}
         {state === "running" && status?.opencode_version && <Fact name="OpenCode" value={status.opencode_version} />}
         {status?.codex?.connected && <Fact name="ChatGPT" value={status.codex.account_id ?? "connected"} />}
+        {status?.codex?.reconnect_required && <Fact name="ChatGPT" value="connection ended" />}
         {!up && status?.reason && <Fact name="Ended" value={status.reason} />}
       </dl>
-      {problem !== null && (
-        <p className="failure" role="alert">
-          {problem}
-        </p>
-      )}
+      {problem !== null && <Problem failure={problem} findRemedy={findRemedy} />}
       {up ? (
         <button type="button" disabled={asking} onClick={stop}>
           <Icon name="stop" />
@@ -69,6 +73,21 @@ function Details({ sandbox }: { sandbox: SandboxView }) {
         <button type="button" disabled={asking || state === "stopping"} onClick={start}>
           <Icon name="play" />
           Start the sandbox
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** Why it was not started or stopped; the button below is there to try again. */
+function Problem({ failure, findRemedy }: { failure: Failure; findRemedy: FindRemedy }) {
+  const { sentence, way } = findRemedy(failure);
+  return (
+    <div role="alert">
+      <p className="failure">{sentence}</p>
+      {way !== null && (
+        <button type="button" onClick={way.run}>
+          {way.label}
         </button>
       )}
     </div>

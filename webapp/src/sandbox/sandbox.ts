@@ -1,8 +1,10 @@
 import { useCallback, useEffect, useState } from "react";
 import { z } from "zod";
 import { callApi } from "../api";
+import type { Failure } from "../chat/frames";
 import { useSignal } from "../chat/signals";
 import type { Config } from "../config";
+import { RequestError } from "../http";
 
 /** The thread's connection to ChatGPT. */
 const Codex = z.object({
@@ -38,7 +40,8 @@ export interface SandboxView {
   contextLost: boolean;
   /** Takes note that its user knows. */
   acknowledge: () => void;
-  problem: string | null;
+  /** Why it was not started or stopped. */
+  problem: Failure | null;
   /** Whether a start or stop has just been asked for. */
   asking: boolean;
   start: () => void;
@@ -50,7 +53,7 @@ export interface SandboxView {
 export function useSandbox(config: Config, thread: string): SandboxView {
   const [status, setStatus] = useState<Status | null>(null);
   const [contextLost, setContextLost] = useState(false);
-  const [problem, setProblem] = useState<string | null>(null);
+  const [problem, setProblem] = useState<Failure | null>(null);
   const [asking, setAsking] = useState(false);
   const [starting, setStarting] = useState(false);
 
@@ -62,7 +65,7 @@ export function useSandbox(config: Config, thread: string): SandboxView {
       } catch (error) {
         // A look that fails says nothing about the sandbox; the next one may succeed.
         if (method === "GET") return;
-        setProblem(error instanceof Error ? error.message : String(error));
+        setProblem(asFailure(error));
         setStarting(false);
       }
     },
@@ -106,4 +109,9 @@ export function useSandbox(config: Config, thread: string): SandboxView {
     stop: () => void ask("DELETE"),
     refresh,
   };
+}
+
+function asFailure(error: unknown): Failure {
+  const sentence = error instanceof Error ? error.message : String(error);
+  return { sentence, code: error instanceof RequestError ? error.code : null };
 }
