@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 
 from tests.browser.conftest import FakeStack
 from tests.browser.fake_codex import FakeCodex
@@ -79,6 +79,34 @@ def test_an_ended_connection_is_one_click_from_the_next(opened: Page, codex: Fak
     # What had the focus is gone.
     expect(opened.get_by_role("button", name="ChatGPT connected")).to_be_focused()
     assert codex.begun == [DEVICE]
+
+
+def test_a_look_that_was_overtaken_says_nothing(opened: Page, codex: FakeCodex) -> None:
+    """
+    What the backend said of the time before comes late, and does not hide what has been said since.
+    """
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    opened.route("**/http/api/sandbox/*", hold_the_first)
+    opened.get_by_role("button", name="Sandbox stopped").click()
+    eventually(lambda: opened.evaluate("1") and held)
+    codex.lapse()
+    notice = opened.get_by_role("status").filter(has_text=ENDED)
+    expect(notice).to_be_visible()
+
+    route, answer = held[0]
+    with opened.expect_event("requestfinished"):
+        route.fulfill(response=answer)
+    opened.evaluate("() => new Promise(requestAnimationFrame)")
+
+    assert '"connected":true' in answer.text()
+    expect(notice).to_be_visible()
 
 
 def test_another_account_is_not_taken_unasked(opened: Page, codex: FakeCodex) -> None:

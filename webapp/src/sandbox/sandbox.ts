@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import { z } from "zod";
 import { callApi } from "../api";
 import type { Failure } from "../chat/frames";
@@ -57,10 +57,18 @@ export function useSandbox(config: Config, thread: string): SandboxView {
   const [asking, setAsking] = useState(false);
   const [starting, setStarting] = useState(false);
 
+  /** How many calls there were, and the last of them that was answered. */
+  const calls = useRef({ asked: 0, answered: 0 });
   const call = useCallback(
     async (method: "GET" | "POST" | "DELETE") => {
+      calls.current.asked += 1;
+      const mine = calls.current.asked;
       try {
-        setStatus(Status.parse(await callApi(config, thread, `/api/sandbox/${thread}`, { method, timeoutMs: 40_000 })));
+        const answer = await callApi(config, thread, `/api/sandbox/${thread}`, { method, timeoutMs: 40_000 });
+        // Answers overtake each other, and a look that was overtaken says what was.
+        if (method === "GET" && mine < calls.current.answered) return;
+        calls.current.answered = Math.max(mine, calls.current.answered);
+        setStatus(Status.parse(answer));
         setProblem(null);
       } catch (error) {
         // A look that fails says nothing about the sandbox; the next one may succeed.
