@@ -1,6 +1,7 @@
 """Connecting ChatGPT as a person does: the real stack, the real OpenCode, the local identity provider."""
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -9,6 +10,8 @@ from playwright.sync_api import Locator, Page, Response, expect
 
 from local.idp.tokens import JWT_PREFIX, REFRESH_PREFIX
 from local.stack.stack_file import StackFile
+from tests.e2e.own_sandbox import own_sandbox
+from tests.networks import networks_work
 from tests.waiting import eventually
 
 # The first sign-in of a thread starts a sandbox, which on a busy machine takes its time.
@@ -114,6 +117,32 @@ def test_a_sign_in_that_is_not_wanted_ends(dialog: Locator, stack: StackFile) ->
     get_a_code(dialog, "Start again")
     dialog.get_by_role("button", name="Cancel the sign-in").click()
     expect(dialog.get_by_role("status")).to_contain_text("called off")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not networks_work(), reason="network namespaces do not work here")
+def test_the_browsers_way_ends_at_an_address_to_paste(
+    page: Page, dialog: Locator, stack: StackFile, stack_state: Path, tmp_path: Path
+) -> None:
+    """
+    Approved in another tab, which goes back to where nothing listens that this browser reaches.
+    """
+    # Another OpenCode on this machine may listen there, and would take the answer for its own.
+    page.context.route("http://localhost:1455/**", lambda route: route.abort())
+    with own_sandbox(stack, stack_state, thread_id=urlsplit(page.url).fragment, directory=tmp_path):
+        dialog.get_by_role("button", name="Through the browser").click()
+        link = dialog.get_by_role("link", name="Open the local page")
+        expect(link).to_be_visible(timeout=START_MS)
+        with page.expect_popup() as opened:
+            link.click()
+        with opened.value.expect_request("http://localhost:1455/**") as back:
+            opened.value.get_by_role("button", name="Approve").click()
+        dialog.get_by_label("Paste its address here").fill(back.value.url)
+        dialog.get_by_role("button", name="Continue").click()
+
+        expect(dialog.get_by_role("heading", name="ChatGPT is connected")).to_be_visible(timeout=START_MS)
+
+        expect(dialog.get_by_role("heading", name="ChatGPT is connected")).to_be_visible(timeout=START_MS)
 
 
 @pytest.mark.timeout(240)

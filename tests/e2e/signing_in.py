@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic, time
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
@@ -18,8 +19,8 @@ PATIENCE = 150
 class SigningIn:
     """The sign-ins of one thread."""
 
-    def __init__(self, stack: Any, token: Any) -> None:
-        self.thread = Thread(stack, token)
+    def __init__(self, stack: Any, token: Any, *, user: str = "ann") -> None:
+        self.thread = Thread(stack, token, user=user)
         self.stack = stack
         self.new_token = token
         self.path = f"/api/sandbox/{self.thread.name}/opencode/provider/openai"
@@ -50,10 +51,17 @@ class SigningIn:
         begun: dict[str, Any] = answer.json()
         return begun
 
-    def callback(self, client: httpx.Client | None = None, query: str = "", **headers: str) -> httpx.Response:
+    def callback(
+        self, client: httpx.Client | None = None, query: str = "", *, method: int = 1, **headers: str
+    ) -> httpx.Response:
         """Wait."""
         path = f"{self.path}/oauth/callback{query}"
-        return (client or self.http).post(path, json={"method": 1}, headers=headers)
+        return (client or self.http).post(path, json={"method": method}, headers=headers)
+
+    def complete(self, sent: dict[str, str], client: httpx.Client | None = None, **headers: str) -> httpx.Response:
+        """Hand on what the provider sent the browser back with, and wait."""
+        body = {"method": 0, **sent}
+        return (client or self.http).post(f"{self.path}/oauth/callback", json=body, headers=headers)
 
     def curl(self) -> tuple[int, int, str]:
         """Wait with curl and the options of the docs; return the status, how often it was sent on, and the body."""
@@ -111,6 +119,13 @@ class SigningIn:
         """Return the calls of the provider's endpoint, oldest first."""
         entries: list[dict[str, Any]] = self.idp.get("/journal").json()
         return [entry for entry in entries if entry["endpoint"] == endpoint]
+
+    def sent_back(self, begun: dict[str, Any]) -> dict[str, str]:
+        """Approve on the page that the browser was sent to; return code and state from the address it goes back to."""
+        page = urlsplit(begun["url"])
+        answer = self.idp.post(f"{page.path}/approve", data=dict(parse_qsl(page.query)))
+        assert answer.status_code == 303, answer.text
+        return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
 
     def polls(self, begun: dict[str, Any]) -> list[dict[str, Any]]:
         """Return what OpenCode asked the provider about the code, oldest first."""

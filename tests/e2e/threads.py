@@ -12,10 +12,10 @@ from tests.e2e.chat_client import ChatClient
 class Thread:
     """A thread of its own on the stack."""
 
-    def __init__(self, stack, token: Callable[..., str]) -> None:
+    def __init__(self, stack, token: Callable[..., str], *, user: str = "ann") -> None:
         self.stack = stack
         self.name = f"thread-{uuid4().hex[:12]}"
-        self.token = token(self.name, "ann")
+        self.token = token(self.name, user)
         self.http = httpx.Client(
             base_url=stack.http_url, headers={"Authorization": f"Bearer {self.token}"}, timeout=httpx.Timeout(60)
         )

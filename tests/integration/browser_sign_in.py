@@ -1,8 +1,5 @@
 """``python -m tests.integration.browser_sign_in DIR``: OpenCode's browser method, start to end, in this network."""
 
-import fcntl
-import socket
-import struct
 import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -10,15 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from tests.integration.providers import opencode, provider
-
-SIOCSIFFLAGS = 0x8914
-IFF_UP = 1
-
-
-def bring_loopback_up() -> None:
-    """A new network namespace has a loopback interface, but it is down."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
+from tests.networks import bring_loopback_up
 
 
 def sign_in(directory: Path) -> None:

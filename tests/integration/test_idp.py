@@ -14,6 +14,7 @@ import pytest
 
 from local.idp.wire import CLIENT_ID
 from tests.integration.providers import OpenCode, Provider, opencode, provider
+from tests.networks import UNSHARE, networks_work
 from tests.stacks import ROOT
 from tests.waiting import eventually
 
@@ -215,9 +216,9 @@ def test_the_browsers_sign_in_comes_back_with_a_code(tmp_path: Path) -> None:
     """
     Method 0, in a network of its own: OpenCode's listener is at the same port on every machine.
     """
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
+    if not networks_work():
         pytest.skip("network namespaces do not work here")
-    command = ["unshare", "-rn", sys.executable, "-m", "tests.integration.browser_sign_in", str(tmp_path)]
+    command = [*UNSHARE, sys.executable, "-m", "tests.integration.browser_sign_in", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 
