@@ -76,6 +76,17 @@ def test_sockets_are_told(signing_in):
     assert ["pending"] == signing_in.told()
 
 
+def test_sandbox_that_got_ready_between_two_hops_is_told(signing_in):
+    """Who saw it start is not left with that."""
+    signing_in.opens_socket()
+    signing_in.control.starting = starting(times=1000)
+    location = signing_in.authorize().headers["location"]
+    signing_in.control.starting = []
+
+    assert signing_in.call("POST", f"/oauth/authorize{location}", json={"method": 1}).status_code == 200
+    assert ["pulling", "ready"] == signing_in.told("data-sandbox")
+
+
 def test_frame_outside_an_answer_begins_no_message(signing_in):
     """It is done at once: the chat clients pass over it."""
     signing_in.opens_socket()

@@ -56,7 +56,7 @@ class AuthorizeService:
         while True:
             answer = self.attempts.control.ensure(thread_id, scope="signin", waiting_for=waiting_for, suspect=suspect)
             if isinstance(answer, Access):
-                if told is not None:
+                if told is not None or waiting_for is not None:
                     self.attempts.notices.sandbox(thread_id, state="running", detail="ready")
                 signin = self._begin(session, answer, method=method, replace=replace)
                 try:
