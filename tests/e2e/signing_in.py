@@ -4,10 +4,11 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic, time
-from typing import Any
+from time import monotonic
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
+import boto3
 import httpx
 
 from tests.e2e.threads import Thread
@@ -25,6 +26,7 @@ class SigningIn:
         self.new_token = token
         self.path = f"/api/sandbox/{self.thread.name}/opencode/provider/openai"
         self.key = {"thread_id": self.thread.name, "sk": "SIGNIN"}
+        self.table = boto3.resource("dynamodb", endpoint_url=stack.aws_url).Table(stack.outputs["TableName"])
         self.http = self.client(self.thread.token)
         self.idp = httpx.Client(base_url=stack.idp_url, timeout=30)
 
@@ -33,20 +35,23 @@ class SigningIn:
         options = {"follow_redirects": True, "timeout": httpx.Timeout(60)} | options
         return httpx.Client(base_url=self.stack.http_url, headers={"Authorization": f"Bearer {token}"}, **options)
 
-    def authorize(self, method: int = 1, **body: Any) -> httpx.Response:
+    def authorize(self, method: int = 1, *, prefer: str = "", **body: Any) -> httpx.Response:
         """Begin, whatever the answer."""
-        return self.http.post(f"{self.path}/oauth/authorize", json={"method": method, **body})
+        headers = {"Prefer": prefer} if prefer else {}
+        return self.http.post(f"{self.path}/oauth/authorize", json={"method": method, **body}, headers=headers)
+
+    def authorize_when_possible(self, **body: Any) -> httpx.Response:
+        """Begin as soon as what was before has ended, and the sandbox runs."""
+
+        def possible() -> httpx.Response | None:
+            answer = self.authorize(**body)
+            return None if answer.status_code in (409, 503) else answer
+
+        return cast("httpx.Response", eventually(possible, seconds=PATIENCE))
 
     def begin(self, **body: Any) -> dict[str, Any]:
-        """Begin, as soon as what was before has ended, and return what the user needs."""
-        answers: list[httpx.Response] = []
-
-        def try_it() -> bool:
-            answers.append(self.authorize(**body))
-            return answers[-1].status_code not in (409, 503)
-
-        eventually(try_it, seconds=PATIENCE)
-        answer = answers[-1]
+        """Begin when possible, and return what the user needs."""
+        answer = self.authorize_when_possible(**body)
         assert answer.status_code == 200, answer.text
         begun: dict[str, Any] = answer.json()
         return begun
@@ -85,6 +90,14 @@ class SigningIn:
         """Call it off."""
         attempt: dict[str, Any] = self.http.delete(f"{self.path}/oauth/attempt").raise_for_status().json()
         return attempt
+
+    def row(self) -> dict[str, Any]:
+        """Return what is stored of it."""
+        return self.table.get_item(Key=self.key, ConsistentRead=True)["Item"]
+
+    def an_hour_passes(self) -> None:
+        """Let the thread have all its attempts of an hour again."""
+        self.table.update_item(Key=self.key, UpdateExpression="REMOVE begun")
 
     def codex(self) -> dict[str, Any]:
         """Return the connection's state."""
@@ -131,9 +144,14 @@ class SigningIn:
         """Return what OpenCode asked the provider about the code, oldest first."""
         return [entry for entry in self.journal("token") if entry["user_code"] == begun["user_code"]]
 
-    def answered(self, begun: dict[str, Any]) -> float:
-        """Return how many seconds ago OpenCode was told of the approval."""
-        return time() - next(e["time"] for e in self.polls(begun) if e["outcome"] == "ok")
+    def journal(self, endpoint: str) -> list[dict[str, Any]]:
+        """Return the calls of that endpoint of the provider's, oldest first."""
+        entries: list[dict[str, Any]] = self.idp.get("/journal").json()
+        return [entry for entry in entries if entry["endpoint"] == endpoint]
+
+    def approved_at(self, begun: dict[str, Any]) -> float:
+        """Return when OpenCode asked and was told of the approval, in epoch seconds."""
+        return next(float(poll["time"]) for poll in self.polls(begun) if poll["outcome"] == "ok")
 
     @contextmanager
     def fault(self, endpoint: str, mode: str, **more: float) -> Iterator[None]:
@@ -151,10 +169,8 @@ class SigningIn:
         self.idp.close()
 
 
-def codes(frames: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield what the frames of a socket say about the sign-in."""
+def notices(frames: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what the frames of a socket tell outside of any answer: of the sandbox's start, and of the sign-in."""
     for frame in frames:
-        if frame["type"] == "cf_agent_use_chat_response" and frame["body"]:
-            chunk = json.loads(frame["body"])
-            if chunk["type"] == "data-codex":
-                yield chunk["data"]
+        if frame["type"] == "cf_agent_use_chat_response" and frame["id"].startswith("notice-"):
+            yield json.loads(frame["body"])
