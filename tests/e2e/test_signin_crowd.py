@@ -1,0 +1,55 @@
+"""
+Fifty callbacks at once, as HTTP requests to the deployed stack.
+
+The embedded AWS gives each call under way a process of its own, as AWS gives it an environment. Fifty of them are 3 GB
+and take two processors a minute to start, far beyond the time of an attempt here: they are started before it begins.
+"""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import pairwise
+
+import pytest
+
+from tests.e2e.signing_in import PATIENCE, SigningIn
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.long
+
+CROWD = 50
+PLACES = 3
+COLD_SECONDS = 400
+ACCOUNT = "acct-crowd"
+
+
+def start_functions(signing_in: SigningIn, pool: ThreadPoolExecutor) -> None:
+    """Have as many processes of the function as there will be calls."""
+    with signing_in.client(signing_in.thread.token, follow_redirects=False, timeout=COLD_SECONDS) as client:
+        answers = pool.map(lambda _: client.get("/api/sandbox/opencode-oauth/redirect?state=s"), range(CROWD))
+        assert {302} == {answer.status_code for answer in answers}
+
+
+def test_of_fifty_callbacks_three_wait(stack, token):
+    """The others are told to come again, at once or with a 202; OpenCode asks the provider once for them all."""
+    with closing(SigningIn(stack, token)) as signing_in, ThreadPoolExecutor(CROWD) as pool:
+        start_functions(signing_in, pool)
+        begun = signing_in.begin()
+        calls = [pool.submit(signing_in.callback) for _ in range(CROWD)]
+        eventually(lambda: sum(call.done() for call in calls) >= CROWD - PLACES)
+        waiting = [call for call in calls if not call.done()]
+        refused = [call.result() for call in calls if call.done()]
+        with ThreadPoolExecutor(CROWD - PLACES) as others:
+            asked = list(others.map(lambda _: signing_in.callback(Prefer="respond-async"), range(CROWD - PLACES)))
+        signing_in.decide(begun, account_id=ACCOUNT)
+        answers = [call.result(PATIENCE) for call in waiting]
+        polls = signing_in.polls(begun)
+        exchanges = [entry for entry in signing_in.journal("oauth_token") if entry["account_id"] == ACCOUNT]
+
+    told = Counter((answer.status_code, answer.json()["code"], answer.headers["retry-after"]) for answer in refused)
+    assert {(429, "rate_limited", "5"): CROWD - PLACES} == told
+    assert {(202, "pending")} == {(answer.status_code, answer.json()["status"]) for answer in asked}
+    assert [(200, ACCOUNT)] * PLACES == [(answer.status_code, answer.json()["account_id"]) for answer in answers]
+    assert ["ok"] == [poll["outcome"] for poll in polls if poll["outcome"] != "authorization_pending"]
+    assert all(later["time"] - poll["time"] > 3 for poll, later in pairwise(polls))
+    assert ["ok"] == [entry["outcome"] for entry in exchanges]
