@@ -6,11 +6,12 @@ import time
 import jwt
 import pytest
 
+from chat.attachments import AttachmentStore
 from chat.conversation import Conversation
 from chat.messages import MessageStore, UIMessage
 from chat.recovery import Recovery
 from chat.routes import SocketRoutes
-from chat.turn import Ask, TurnState
+from chat.turn import Ask, Attachment, TurnState
 from chat.turns import LEASE, TurnStore
 from tests.fakes import FakeAgent, FakeConnections, FakeDispatcher, secret
 from threadbox.errors import AppError, RateLimitedError
@@ -48,6 +49,7 @@ class World:
                 broadcast=broadcast,
                 messages=self.messages,
                 turns=self.turns,
+                attachments=AttachmentStore(table=table),
                 dispatcher=self.dispatcher,
                 recovery=self.recovery,
                 agent=self.agent,
@@ -189,20 +191,32 @@ def test_resume_request_of_an_idle_thread(world):
     assert world.connections.to("c1") == [{"type": "cf_agent_stream_resume_none", "reason": "idle", "probeId": "p"}]
 
 
-def test_resume_request_during_a_turn_is_an_offer_to_others_only(world):
-    """Another socket is offered the running answer; the one that asked for it is not."""
+def test_resume_request_during_a_turn_is_left_to_its_function(world):
+    """Only whoever writes the answer to a socket can tell when it is to be offered: here it is noted."""
     world.connect("c2")
     world.ask("c1", "r1")
     for connection_id in ("c1", "c2"):
         world.send(connection_id, {"type": "cf_agent_stream_resume_request", "probeId": "p"})
     world.send("c2", {"type": "cf_agent_stream_resume_ack", "id": "r1"})
 
-    assert world.connections.to("c1")[0]["type"] == "cf_agent_stream_resume_none"
-    assert world.connections.to("c2") == [{"type": "cf_agent_stream_resuming", "id": "r1", "probeId": "p"}]
-    assert {s.connection_id: (s.offered, s.acked) for s in world.sockets.list("t")} == {
-        "c1": (None, None),
-        "c2": ("r1", "r1"),
-    }
+    assert world.connections.posted == []
+    attachments = world.turns.find("t").attachments
+    assert attachments == {"c1": Attachment(probe="p"), "c2": Attachment(acked=True)}
+
+
+def test_what_was_answered_is_struck_out(world):
+    """A turn that begins later does not answer again, and nothing that was asked of one turn is left to the next."""
+    world.send("c1", {"type": "cf_agent_stream_resume_request", "probeId": "p"})
+    world.ask("c1", "r1")
+    first = world.turns.start("t", "r1")
+    assert first.attachments == {}
+
+    world.send("c1", {"type": "cf_agent_stream_resume_request", "probeId": "p"})
+    assert world.turns.end(first, "completed") is None, "it has not seen the question"
+    world.turns.end(world.turns.renew(first, generation=None), "completed")
+    world.ask("c1", "r2")
+
+    assert world.turns.start("t", "r2").attachments == {}
 
 
 def test_ack_after_the_end_replays_the_stored_answer(world):

@@ -7,6 +7,7 @@ import pytest
 
 from chat.exchange import Exchange, HandoverError, Limits
 from chat.opencode import Line, SilentError
+from chat.turn import Ask
 from threadbox.control import Access
 from threadbox.errors import ModelError, ModelUnauthorizedError, OpenCodeError, SandboxLostError, StaleGenerationError
 
@@ -60,6 +61,10 @@ class ScriptedSandbox:
         self.asked = asyncio.Event()
         self.remembered = []
         self.told = []
+        self.caught_up_at = None
+
+    def caught_up(self):
+        self.caught_up_at = len(self.remembered)
 
     async def events(self, access, *, after):
         self.after.append(after)
@@ -114,6 +119,7 @@ def run(sandbox, *, cancel=False, lend=lambda: ACCESS, turn=30.0, function=30.0,
             part_id=PART,
             send=chunks.append,
             remember=sandbox.remembered.append,
+            caught_up=sandbox.caught_up,
             on_asks=on_asks,
             cancelled=cancelled,
             limits=Limits(turn_until=now + turn, function_until=now + function, ask_seconds=900),
@@ -341,4 +347,43 @@ def test_resumed_answer_sends_only_what_lies_behind_the_cursor():
     assert [7] == sandbox.after
     assert [] == sandbox.prompts
     assert ["start-step", "text-start", "text-delta"] == [chunk["type"] for chunk in sandbox.remembered]
+    assert 3 == sandbox.caught_up_at
     assert ["text-end", "finish-step"] == [chunk["type"] for chunk in chunks[-2:]]
+
+
+def test_answer_that_had_not_begun_is_resumed_from_its_beginning():
+    """When nothing was passed on before there is nothing to catch up with."""
+    sandbox = ScriptedSandbox([Line("cursor", 12, {}), *BEGIN[1:], delta(11, "Hel"), delta(12, "lo"), *END])
+
+    outcome, chunks = run(sandbox, first=7, cursor=7)
+
+    assert ("completed", "Hello", 0) == (outcome, shown(chunks), sandbox.caught_up_at)
+
+
+def test_resumed_answer_with_a_gap_behind_the_cursor_is_passed_on():
+    """What a successor finds out from the session's messages is sent, unless it was sent before."""
+    sandbox = ScriptedSandbox([Line("cursor", 12, {}), *BEGIN[1:], delta(11, "Hel"), Line("gap", 20, {}), idle(21)])
+    sandbox.stored = [
+        {"info": {"id": "u", "role": "user"}, "parts": [asked(0).event["properties"]["part"]]},
+        {
+            "info": step(0, completed=2).event["properties"]["info"],
+            "parts": [text(0, "Hello", end=1).event["properties"]["part"]],
+        },
+    ]
+
+    outcome, chunks = run(sandbox, first=7, cursor=11)
+
+    assert ("completed", "lo", "Hel") == (outcome, shown(chunks), shown(sandbox.remembered))
+
+
+def test_resumed_answer_keeps_what_the_agent_waits_for(clock):
+    """A handover neither strikes out an open ask nor gives it its time anew."""
+    waiting = Ask(kind="permission", id="per_1", asked_at=int(clock.time) - 100)
+    log = [*BEGIN[1:], tool(11, "running"), permission(12)]
+    done = [tool(14, "completed", output="x"), step(15, completed=2), idle(16)]
+    replied = line(13, "permission.replied", requestID="per_1", reply="once")
+    sandbox = ScriptedSandbox([Line("cursor", 16, {}), *log, replied, *done])
+
+    run(sandbox, now=clock, first=7, cursor=12, asks={"prt_t": waiting})
+
+    assert [{}] == sandbox.told

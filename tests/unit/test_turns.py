@@ -88,7 +88,7 @@ def test_stale_writer_is_fenced(turns, messages, clock):
     assert turns.take_over("t", "r1", expired_only=True) is not None
 
     assert turns.renew(stale, generation=1) is None
-    assert turns.hand_over(stale, first=1, cursor=2) is None
+    assert turns.hand_over(stale, first=1, cursor=2, served=frozenset()) is None
     assert turns.end(stale, "completed") is None
 
 
@@ -139,15 +139,17 @@ def test_turn_is_handed_over_and_goes_on(turns, messages):
     """What the next function needs to go on is on the row; a further turn starts without it."""
     ask(turns, messages, "r1")
     first = turns.renew(turns.start("t", "r1"), generation=4, asks={"call": Ask(kind="question", id="q", asked_at=5)})
-    turns.hand_over(first, first=10, cursor=42)
+    turns.hand_over(first, first=10, cursor=42, served=frozenset({"c1", "c2"}))
     second = turns.start("t", "r1")
 
     assert (4, 10, 42, "q") == (second.generation, second.first, second.cursor, second.asks["call"].id)
+    assert {"c1", "c2"} == second.served
     assert turns.renew(first, generation=4) is None
     turns.end(second, "completed")
     ask(turns, messages, "r2")
     third = turns.start("t", "r2")
     assert (4, None, None, {}) == (third.generation, third.first, third.cursor, third.asks)
+    assert frozenset() == third.served
 
 
 def test_model_goes_with_its_request(turns, messages):

@@ -1,26 +1,30 @@
 """One ordered writer per socket."""
 
 import asyncio
+import json
 import threading
 
 import pytest
 
+from chat.turn import Attachment
 from chat.writers import Writers
 from tests.fakes import FakeConnections
 from threadbox.errors import RateLimitedError
 from threadbox.sockets import Socket
 
-
-def socket(name, **marks):
-    return Socket(thread_id="t", connection_id=name, user_id="u", **marks)
+PROBE, ACK = Attachment(probe="p"), Attachment(acked=True)
 
 
-def play(connections, script):
-    """Run *script* with the writers of request r, and close them."""
+def sockets(*names):
+    return [Socket(thread_id="t", connection_id=name, user_id="u") for name in names]
+
+
+def play(connections, script, **options):
+    """Run *script* with the writers of request r, and close them; return the sockets whose rows were removed."""
     gone = []
 
     async def main():
-        writers = Writers(connections=connections, request_id="r", on_gone=gone.append)
+        writers = Writers(connections=connections, request_id="r", own="a", on_gone=gone.append, **options)
         script(writers)
         await writers.close()
 
@@ -29,7 +33,7 @@ def play(connections, script):
 
 
 def bodies(connections, name):
-    return [(frame["body"], frame.get("replay", False)) for frame in connections.to(name)]
+    return [(frame.get("body", frame.get("type")), frame.get("replay", False)) for frame in connections.to(name)]
 
 
 def test_every_socket_gets_every_chunk_in_order():
@@ -37,7 +41,7 @@ def test_every_socket_gets_every_chunk_in_order():
     connections = FakeConnections()
 
     def script(writers):
-        writers.sync([socket("a"), socket("b")])
+        writers.sync(sockets("a", "b"), {})
         for n in range(50):
             writers.chunk({"n": n})
 
@@ -64,8 +68,8 @@ def test_slow_socket_does_not_hold_up_the_others():
     connections = OneSlow()
 
     async def main():
-        writers = Writers(connections=connections, request_id="r", on_gone=print)
-        writers.sync([socket("slow"), socket("fast")])
+        writers = Writers(connections=connections, request_id="r", own="a", on_gone=print)
+        writers.sync(sockets("slow", "fast"), {})
         for n in range(5):
             writers.chunk({"n": n})
         assert await asyncio.to_thread(arrived.wait, 5)
@@ -82,17 +86,18 @@ def test_late_socket_attaches_with_a_replay():
     connections = FakeConnections()
 
     def script(writers):
-        writers.sync([socket("a")])
+        writers.sync(sockets("a"), {})
         writers.chunk({"n": 0})
-        writers.sync([socket("a"), socket("b", offered="r")])
+        writers.sync(sockets("a", "b"), {"b": PROBE})
         writers.chunk({"n": 1})
-        writers.sync([socket("a"), socket("b", offered="r", acked="r")])
+        writers.sync(sockets("a", "b"), {"b": ACK})
         writers.chunk({"n": 2})
         writers.finish('{"body": "end"}')
 
     play(connections, script)
 
-    assert bodies(connections, "b") == [
+    assert connections.to("b")[0] == {"type": "cf_agent_stream_resuming", "id": "r", "probeId": "p"}
+    assert bodies(connections, "b")[1:] == [
         ('{"n": 0}', True),
         ('{"n": 1}', True),
         ("", True),
@@ -106,10 +111,10 @@ def test_socket_that_attaches_after_the_last_frame_gets_the_end():
     connections = FakeConnections()
 
     def script(writers):
-        writers.sync([socket("a")])
+        writers.sync(sockets("a"), {})
         writers.chunk({"n": 0})
         writers.finish('{"body": "end"}')
-        writers.sync([socket("a"), socket("b", offered="r", acked="r")])
+        writers.sync(sockets("a", "b"), {"b": ACK})
 
     play(connections, script)
 
@@ -121,9 +126,9 @@ def test_transient_chunks_are_not_replayed():
     connections = FakeConnections()
 
     def script(writers):
-        writers.sync([socket("a")])
+        writers.sync(sockets("a"), {})
         writers.chunk({"n": 0, "transient": True})
-        writers.sync([socket("a"), socket("b", offered="r", acked="r")])
+        writers.sync(sockets("a", "b"), {"b": ACK})
 
     play(connections, script)
 
@@ -135,11 +140,11 @@ def test_gone_socket_is_reported_once_and_left_alone():
     connections = FakeConnections(gone={"b"})
 
     def script(writers):
-        writers.sync([socket("a"), socket("b")])
+        writers.sync(sockets("a", "b"), {})
         writers.chunk({"n": 0})
         writers.chunk({"n": 1})
 
-    assert play(connections, script) == ["b"]
+    assert play(connections, script) == connections.closed == ["b"]
     assert len(connections.to("a")) == 2
 
 
@@ -159,7 +164,7 @@ def test_full_socket_is_tried_again(monkeypatch):
     connections = Full()
 
     def script(writers):
-        writers.sync([socket("a")])
+        writers.sync(sockets("a"), {})
         writers.chunk({"n": 0})
         writers.chunk({"n": 1})
 
@@ -167,12 +172,154 @@ def test_full_socket_is_tried_again(monkeypatch):
     assert [body for body, _ in bodies(connections, "a")] == ['{"n": 0}', '{"n": 1}']
 
 
-@pytest.mark.parametrize("present", [[], [socket("me")]])
+@pytest.mark.parametrize("present", [[], ["me"]])
 def test_alone_says_whether_others_watch(present):
     """Nobody else is there: no snapshot needs to be made."""
 
     def script(writers):
-        writers.sync(present)
+        writers.sync(sockets(*present), {})
         assert writers.alone("me")
 
     play(FakeConnections(), script)
+
+
+def test_live_socket_that_probes_begins_anew():
+    """Whoever follows the answer and asks for it gets nothing more until it wants it, and then everything."""
+    connections = FakeConnections()
+
+    def script(writers):
+        writers.sync(sockets("a", "b"), {})
+        writers.chunk({"n": 0})
+        writers.sync(sockets("a", "b"), {"b": PROBE})
+        writers.sync(sockets("a", "b"), {"b": PROBE})
+        writers.chunk({"n": 1})
+        assert writers.awaiting()
+        writers.sync(sockets("a", "b"), {"b": ACK})
+        writers.chunk({"n": 2})
+        assert not writers.awaiting()
+
+    play(connections, script)
+
+    assert bodies(connections, "b") == [
+        ('{"n": 0}', False),
+        ("cf_agent_stream_resuming", False),
+        ('{"n": 0}', True),
+        ('{"n": 1}', True),
+        ("", True),
+        ('{"n": 2}', False),
+    ]
+
+
+def test_whoever_asked_the_question_is_not_offered_its_answer():
+    """The client would pass over the offer, and wait for ever: it is told that there is nothing to attach to."""
+    connections = FakeConnections()
+
+    def script(writers):
+        writers.sync(sockets("a"), {"a": PROBE})
+        writers.chunk({"n": 0})
+
+    play(connections, script)
+
+    assert bodies(connections, "a") == [("cf_agent_stream_resume_none", False), ('{"n": 0}', False)]
+
+
+def test_successor_goes_on_for_those_that_were_served():
+    """Of the others none gets the half of an answer; who wants it gets all, once the beginning has been read again."""
+    connections = FakeConnections()
+
+    def script(writers):
+        writers.remember({"n": 0})
+        writers.sync(sockets("a", "b", "late"), {"b": ACK})
+        writers.remember({"n": 1})
+        writers.caught_up()
+        writers.chunk({"n": 2})
+
+    play(connections, script, served=frozenset({"a"}))
+
+    assert bodies(connections, "a") == [('{"n": 2}', False)]
+    assert bodies(connections, "b") == [('{"n": 0}', True), ('{"n": 1}', True), ("", True), ('{"n": 2}', False)]
+    assert connections.to("late") == []
+
+
+def test_long_replay_is_a_few_frames_and_no_reason_to_give_a_socket_up(monkeypatch):
+    """However much was said before it came, a tab can follow: deltas are joined, and only what comes live counts."""
+    monkeypatch.setattr("chat.writers.QUEUE_LIMIT", 10)
+    connections = FakeConnections()
+
+    def delta(n):
+        return {"type": "text-delta", "id": "t", "delta": f"{n} "}
+
+    def script(writers):
+        writers.sync([], {})
+        for n in range(1000):
+            writers.chunk(delta(n))
+        for n in range(20):
+            writers.chunk({"n": n})
+        writers.sync(sockets("b"), {"b": ACK})
+        for n in range(10):
+            writers.chunk({"n": n})
+
+    assert play(connections, script) == []
+    frames = bodies(connections, "b")
+    assert "".join(json.loads(body).get("delta", "") for body, _ in frames if body) == "".join(
+        f"{n} " for n in range(1000)
+    )
+    assert len(frames) == 1 + 20 + 1 + 10
+
+
+def test_socket_that_cannot_keep_up_is_closed(monkeypatch):
+    """It is not left with the half of an answer: its client comes back, and begins anew."""
+    monkeypatch.setattr("chat.writers.QUEUE_LIMIT", 3)
+    connections = FakeConnections()
+
+    def script(writers):
+        writers.sync(sockets("a"), {})
+        for n in range(5):
+            writers.chunk({"n": n})
+        writers.sync(sockets("a"), {"a": ACK})
+
+    assert play(connections, script) == connections.closed == ["a"]
+    assert connections.to("a") == []
+
+
+def test_socket_that_hangs_to_the_end_is_closed(monkeypatch):
+    """What could not be posted in time is not waited for, and not passed over in silence."""
+    monkeypatch.setattr("chat.writers.DRAIN", 1)
+    never = threading.Event()
+
+    class Hanging(FakeConnections):
+        def post(self, connection_id, frame):
+            never.wait(10)
+            return super().post(connection_id, frame)
+
+        def close(self, connection_id):
+            super().close(connection_id)
+            never.set()
+
+    connections = Hanging()
+
+    def script(writers):
+        writers.sync(sockets("a"), {})
+        writers.chunk({"n": 0})
+        writers.chunk({"n": 1})
+
+    assert play(connections, script) == connections.closed == ["a"]
+
+
+@pytest.mark.parametrize("but", [None, "a"])
+def test_closed_writers_begin_where_they_were(but):
+    """A turn that cannot end yet goes on for the same sockets, and lets in who came meanwhile."""
+    connections = FakeConnections()
+
+    async def main():
+        writers = Writers(connections=connections, request_id="r", own="a", on_gone=print)
+        writers.sync(sockets("a", "b"), {})
+        writers.chunk({"n": 0})
+        writers.finish('{"type": "done"}')
+        await writers.close(but=but)
+        writers.sync(sockets("a", "b", "c"), {"c": ACK})
+        await writers.close()
+
+    asyncio.run(main())
+    assert bodies(connections, "a") == bodies(connections, "b") == [('{"n": 0}', False), ("done", False)]
+    assert bodies(connections, "c") == [('{"n": 0}', True), ("done", False)]

@@ -5,6 +5,7 @@ from functools import partial
 
 from chat import frames
 from chat.agent import Agent
+from chat.attachments import AttachmentStore
 from chat.chunks import replayed
 from chat.dispatch import TurnDispatcher
 from chat.messages import MessageStore, UIMessage
@@ -29,6 +30,7 @@ class Conversation:
     broadcast: SocketBroadcast
     messages: MessageStore
     turns: TurnStore
+    attachments: AttachmentStore
     dispatcher: TurnDispatcher
     recovery: Recovery
     agent: Agent
@@ -70,7 +72,7 @@ class Conversation:
                 case frames.CancelRequest():
                     self._cancel(socket, frame.id)
                 case frames.ResumeRequest():
-                    self._offer(socket, frame.probe_id)
+                    self._probe(socket, frame.probe_id or "")
                 case frames.ResumeAck():
                     self._attach(socket, frame.id)
                 case frames.ToolApproval():
@@ -127,19 +129,14 @@ class Conversation:
             raise InvalidRequestError("This answer does not fit what was asked.")
         self.agent.answer(turn, ask, answer)
 
-    def _offer(self, socket: Socket, probe_id: str | None) -> None:
-        turn = self.turns.find(socket.thread_id)
-        # A socket is never offered what it sent itself: the client would ignore that and wait for ever.
-        if turn is None or turn.state == TurnState.ENDED or turn.connection_id == socket.connection_id:
-            self.connections.post(socket.connection_id, frames.resume_none(probe_id))
+    def _probe(self, socket: Socket, probe: str) -> None:
+        if self.attachments.ask(socket, probe):
             return
-        self.sockets.offer(socket, turn.request_id)
-        self.connections.post(socket.connection_id, frames.resuming(turn.request_id, probe_id))
+        self.connections.post(socket.connection_id, frames.resume_none(probe))
+        self.attachments.strike(socket, probe)
 
     def _attach(self, socket: Socket, request_id: str) -> None:
-        self.sockets.ack(socket, request_id)
-        turn = self.turns.find(socket.thread_id)
-        if turn is not None and turn.request_id == request_id and turn.state != TurnState.ENDED:
+        if self.attachments.ack(socket, request_id):
             return
         for frame in self._replay(socket.thread_id, request_id):
             self.connections.post(socket.connection_id, frame)

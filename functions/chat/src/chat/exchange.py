@@ -51,8 +51,8 @@ class Exchange:
 
     The first delta is sent at once; what follows is merged to about ten frames a second. ``lend`` gives access to the
     same sandbox anew, after the stream broke. ``first`` and ``cursor`` are numbers of the event log: behind the one
-    the answer begins, up to the other it was passed on. Whoever continues an answer reads it from its beginning, and
-    passes on what lies behind the cursor; to ``remember`` goes what was sent before.
+    the answer begins, up to the other it was passed on. Whoever continues an answer reads it from its beginning: what
+    was sent before goes to ``remember``, then ``caught_up`` is called, and what lies behind the cursor is passed on.
     """
 
     client: OpenCodeClient
@@ -61,6 +61,7 @@ class Exchange:
     part_id: str
     send: Callable[[Chunk], None]
     remember: Callable[[Chunk], None]
+    caught_up: Callable[[], None]
     on_asks: Callable[[dict[str, Ask]], Awaitable[None]]
     cancelled: asyncio.Event
     limits: Limits
@@ -75,10 +76,12 @@ class Exchange:
     _flush_at: float = 0
     _refused: set[str] = field(default_factory=set)
     _behind: int = 0
+    _level: bool = True
 
     def __post_init__(self) -> None:
         self.translation = Translation(session_id=self.access.session_id, part_id=self.part_id)
         self._behind = self.cursor or 0
+        self._level = self.cursor == self.first
 
     async def ask(self, text: str, *, model: str) -> Outcome:
         """
@@ -110,17 +113,16 @@ class Exchange:
             As :meth:`ask`.
         """
         self.asked = True
+        if self._level:
+            self.caught_up()
+        return await self._run()
 
-        async def begin() -> None:
-            return None
-
-        return await self._run(begin())
-
-    async def _run(self, begin: Awaitable[None]) -> Outcome:
+    async def _run(self, begin: Awaitable[None] | None = None) -> Outcome:
         reader = asyncio.create_task(self._read())
         handover = False
         try:
-            await begin
+            if begin is not None:
+                await begin
             outcome = await self._follow()
         except HandoverError:
             handover = True
@@ -177,13 +179,17 @@ class Exchange:
         if isinstance(line, AppError):
             raise line
         chunks = await self._chunks(line)
-        if line.n <= self._behind or (line.kind == "gap" and self._behind):
+        if not self._level and (line.n <= self._behind or line.kind == "gap"):
             for chunk in chunks:
                 self.remember(chunk)
         else:
             self._pending += chunks
             self.cursor = line.n if line.kind == "event" else self.cursor
-        if line.n >= self._behind and self.translation.asks.keys() != self.asks.keys():
+        # The cursor that a log begins with is the number of its last event, not of one that was read.
+        if not self._level and line.kind != "cursor" and line.n >= self._behind:
+            self._level = True
+            self.caught_up()
+        if self._level and self.translation.asks.keys() != self.asks.keys():
             await self._tell_asks()
         if self._pending and monotonic() >= self._flush_at:
             self._flush()

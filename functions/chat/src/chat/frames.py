@@ -153,12 +153,12 @@ def snapshot(messages: list[UIMessage]) -> str:
     )
 
 
-def resuming(request_id: str, probe_id: str | None) -> str:
+def resuming(request_id: str, probe_id: str) -> str:
     """Return the offer to attach to *request_id*."""
     return _probe({"type": "cf_agent_stream_resuming", "id": request_id}, probe_id)
 
 
-def resume_none(probe_id: str | None) -> str:
+def resume_none(probe_id: str) -> str:
     """Return the answer that nothing is under way."""
     return _probe({"type": "cf_agent_stream_resume_none", "reason": "idle"}, probe_id)
 
@@ -177,5 +177,5 @@ def _replay(replay: bool) -> dict[str, bool]:  # noqa: FBT001 - it names itself
     return {"replay": True} if replay else {}
 
 
-def _probe(frame: dict[str, str], probe_id: str | None) -> str:
+def _probe(frame: dict[str, str], probe_id: str) -> str:
     return json.dumps({**frame, "probeId": probe_id} if probe_id else frame)

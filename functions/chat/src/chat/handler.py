@@ -12,6 +12,7 @@ from mangum.types import LambdaContext
 
 from chat.agent import Agent
 from chat.app import create_app
+from chat.attachments import AttachmentStore
 from chat.conversation import Conversation
 from chat.deletion import ThreadDeletion
 from chat.dispatch import TurnDispatcher
@@ -81,6 +82,7 @@ _socket = SocketRoutes(
         broadcast=broadcast,
         messages=messages,
         turns=turns,
+        attachments=AttachmentStore(table=table),
         dispatcher=dispatcher,
         recovery=recovery,
         agent=agent,

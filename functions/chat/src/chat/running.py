@@ -34,10 +34,12 @@ from threadbox.errors import (
     ProviderUnreachableError,
     SandboxUnavailableError,
 )
-from threadbox.sockets import ConnectionsClient, Socket, SocketStore
+from threadbox.sockets import ConnectionsClient, SocketStore
 from threadbox.telemetry import logger
 
 KEEP_EVERY = 1.0
+# While a tab has been offered the answer and is about to say that it wants it.
+KEEP_SOON = 0.25
 START_LIMIT = 300
 START_POLL = (0.1, 0.1, 0.2, 0.2, 0.3)
 SAY_AGAIN = 10
@@ -93,24 +95,29 @@ class _Run:
     exchange: Exchange | None = None
     renewal: asyncio.Task[None] | None = None
     writers: Writers = field(init=False)
+    renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.writers = Writers(
             connections=self.runner.connections,
             request_id=self.turn.request_id,
+            own=self.turn.connection_id,
+            served=None if self.turn.cursor is None else self.turn.served,
             on_gone=lambda connection_id: self.runner.sockets.delete(self.turn.thread_id, connection_id),
         )
 
     async def go(self) -> Turn | None:
         """Run the turn; return what stands where it stood, or None when it was lost."""
         ahead = asyncio.create_task(self._look_ahead()) if self.turn.cursor is None else None
-        self.writers.sync(await self._read_sockets())
+        await self._see_sockets(self.turn)
         answer = asyncio.create_task(self._answer(ahead))
         keeper = asyncio.create_task(self._keep())
         try:
             await asyncio.wait({answer, keeper}, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
                 keeper.result()
+            # What is left takes less than a lease, and from here on the sockets are looked at when it is their turn.
+            keeper.cancel()
             return await self._finish(*answer.result())
         except HandoverError:
             return await self._hand_over()
@@ -127,19 +134,21 @@ class _Run:
     async def _keep(self) -> None:
         """Renew the lease until it is lost, and say now and then that the turn is alive."""
         while True:
-            await asyncio.sleep(KEEP_EVERY)
+            await asyncio.sleep(KEEP_SOON if self.writers.awaiting() else KEEP_EVERY)
             await self._renew()
             if self.writers.quiet_for() > SAY_ALIVE and self.generation is not None:
                 self._say_sandbox("running", "ready")
 
     async def _renew(self, asks: dict[str, Ask] | None = None) -> None:
         """Renew the lease, write what the agent waits for if that changed, and see what others wrote."""
-        renewed = await asyncio.to_thread(self.runner.turns.renew, self.turn, generation=self.generation, asks=asks)
-        if renewed is None:
-            raise TurnLostError("Another function runs this turn.")
-        if renewed.sockets_version != self.turn.sockets_version:
-            self.writers.sync(await self._read_sockets())
-        self.turn = renewed
+        # One at a time: the writers must not go back to what was before.
+        async with self.renewing:
+            renewed = await asyncio.to_thread(self.runner.turns.renew, self.turn, generation=self.generation, asks=asks)
+            if renewed is None:
+                raise TurnLostError("Another function runs this turn.")
+            if renewed.sockets_version != self.turn.sockets_version:
+                await self._see_sockets(renewed)
+            self.turn = renewed
         if renewed.cancel:
             self.cancelled.set()
 
@@ -247,6 +256,7 @@ class _Run:
             part_id=self.turn.part_id,
             send=self.writers.chunk,
             remember=self.writers.remember,
+            caught_up=self.writers.caught_up,
             on_asks=self._renew,
             cancelled=self.cancelled,
             limits=self.limits,
@@ -306,6 +316,9 @@ class _Run:
             self.writers.finish(frames.done(self.turn.request_id, outcome))
         logger.info("turn ended", thread_id=self.turn.thread_id, request_id=self.turn.request_id, outcome=outcome)
         while True:
+            # Whoever probes once the turn has ended is answered by others: all of this has to come before. To the
+            # one that asked the question it makes no difference, and its next question is not to find a turn.
+            await self.writers.close(but=self.turn.connection_id)
             ended = await asyncio.to_thread(self.runner.turns.end, self.turn, outcome)
             if ended is not None:
                 return ended
@@ -319,8 +332,14 @@ class _Run:
             raise TurnLostError("There is nothing to hand over.")
         logger.info("turn handed over", thread_id=self.turn.thread_id, request_id=self.turn.request_id)
         return await asyncio.to_thread(
-            self.runner.turns.hand_over, self.turn, first=exchange.first, cursor=exchange.cursor
+            self.runner.turns.hand_over,
+            self.turn,
+            first=exchange.first,
+            cursor=exchange.cursor,
+            served=self.writers.served or frozenset(),
         )
 
-    async def _read_sockets(self) -> list[Socket]:
-        return await asyncio.to_thread(self.runner.sockets.list, self.turn.thread_id)
+    async def _see_sockets(self, turn: Turn) -> None:
+        """Let the writers follow the sockets, and what those ask of the turn as it is now."""
+        sockets = await asyncio.to_thread(self.runner.sockets.list, turn.thread_id)
+        self.writers.sync(sockets, turn.attachments)

@@ -28,14 +28,24 @@ class Ask(BaseModel):
     asked_at: int = 0
 
 
+class Attachment(BaseModel):
+    """What a socket has asked of a turn: whether there is one, by a probe; or its answer, from the beginning."""
+
+    model_config = ConfigDict(frozen=True)
+
+    probe: str = ""
+    acked: bool = False
+
+
 class Turn(BaseModel):
     """
     The ``TURN`` item.
 
     ``seq`` is the number of the user's message; its answer's is the one after it. ``generation`` is that of the
     sandbox, at first of the one that served the turn before. ``first`` and ``cursor`` are the numbers in its event log
-    behind which the answer begins, and up to which it was sent, when the turn was handed over. ``asks`` is what the
-    agent waits for, by tool call.
+    behind which the answer begins, and up to which it was sent, when the turn was handed over; ``served`` are the
+    connections that got all of that. ``asks`` is what the agent waits for, by tool call; ``attachments`` what sockets
+    ask for, by connection.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -53,7 +63,9 @@ class Turn(BaseModel):
     generation: int | None = None
     first: int | None = None
     cursor: int | None = None
+    served: frozenset[str] = frozenset()
     asks: dict[str, Ask] = {}
+    attachments: dict[str, Attachment] = {}
     sockets_version: int = 0
 
     @property

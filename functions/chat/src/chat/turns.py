@@ -89,7 +89,7 @@ class TurnStore:
             ConflictError: the thread's turn changed hands too often meanwhile.
         """
         asked = {":request": request_id, ":seq": seq, ":connection": connection_id, ":model": model}
-        once, listed = self._once(thread_id, request_id), self._listed(thread_id, request_id)
+        once, listed = self._once(thread_id, request_id, seq), self._listed(thread_id, request_id)
         running: dict[str, Any] | None = None
         for _ in range(ATTEMPTS):
             claim = [self._claim(thread_id, asked), listed] if running is None else [self._behind(asked, running)]
@@ -130,12 +130,15 @@ class TurnStore:
         changes = {name: value for name, value in known.items() if value is not None}
         return self._held(turn, "SET lease_until = :until", {":until": self._lease()}, changes)
 
-    def hand_over(self, turn: Turn, *, first: int, cursor: int) -> Turn | None:
-        """Queue the turn for a further function, which goes on behind *cursor*; None when it is not the caller's."""
+    def hand_over(self, turn: Turn, *, first: int, cursor: int, served: frozenset[str]) -> Turn | None:
+        """
+        Queue the turn for a further function, which goes on behind *cursor*; None when it is not the caller's.
+
+        The *served* connections have everything up to there.
+        """
         values = {":queued": "queued", ":until": self._lease()}
-        return self._held(
-            turn, "SET #state = :queued, lease_until = :until", values, {"first": first, "cursor": cursor}
-        )
+        place = {"first": first, "cursor": cursor, "served": sorted(served)}
+        return self._held(turn, "SET #state = :queued, lease_until = :until", values, place)
 
     def cancel(self, thread_id: str, request_id: str) -> Turn | None:
         """Call a turn off; None when it has ended, or is not this request's."""
@@ -179,18 +182,19 @@ class TurnStore:
             ":epoch": turn.epoch,
             ":running": "running",
             ":version": turn.sockets_version,
+            ":none": {},
         }
         ended = self._update(
             turn.thread_id,
-            "SET #state = :ended, outcome = :outcome REMOVE cancel, lease_until, asks",
+            "SET #state = :ended, outcome = :outcome, attachments = :none REMOVE cancel, lease_until, asks",
             f"{held} AND attribute_not_exists(next_request)",
             {**values, ":ended": "ended", ":outcome": outcome},
         )
         ended = ended or self._update(
             turn.thread_id,
             "SET #state = :queued, request_id = next_request, seq = next_seq, connection_id = next_connection, "
-            "model = next_model, lease_until = :until, begun_at = :now "
-            "REMOVE cancel, #first, #cursor, asks, next_request, next_seq, next_connection, next_model",
+            "model = next_model, lease_until = :until, begun_at = :now, attachments = :none "
+            "REMOVE cancel, #first, #cursor, served, asks, next_request, next_seq, next_connection, next_model",
             f"{held} AND attribute_exists(next_request)",
             {**values, ":queued": "queued", ":until": self._lease(), ":now": int(self.now())},
         )
@@ -199,9 +203,13 @@ class TurnStore:
         return ended
 
     def outcome(self, thread_id: str, request_id: str) -> tuple[int, str] | None:
-        """Return message number and outcome of an ended request, or None."""
-        item = self.table.get_item(Key=_request_key(thread_id, request_id)).get("Item")
-        return (int(str(item["seq"])), str(item["outcome"])) if item and "outcome" in item else None
+        """
+        Return message number and outcome of a request that has ended, or None.
+
+        Of one that ended in this moment the outcome may not be written down yet.
+        """
+        item = self.table.get_item(Key=_request_key(thread_id, request_id), ConsistentRead=True).get("Item")
+        return (int(str(item["seq"])), str(item.get("outcome", "completed"))) if item else None
 
     def unended(self) -> list[tuple[str, str]]:
         """Return thread and request id of every turn whose lease has run out."""
@@ -219,8 +227,8 @@ class TurnStore:
     def _lease(self) -> int:
         return int(self.now()) + LEASE
 
-    def _once(self, thread_id: str, request_id: str) -> "TransactWriteItemTypeDef":
-        item: Item = {**_request_key(thread_id, request_id), "created_at": int(self.now())}
+    def _once(self, thread_id: str, request_id: str, seq: int) -> "TransactWriteItemTypeDef":
+        item: Item = {**_request_key(thread_id, request_id), "seq": seq, "created_at": int(self.now())}
         return {"Put": {"TableName": self.table.name, "Item": item, "ConditionExpression": "attribute_not_exists(sk)"}}
 
     def _claim(self, thread_id: str, asked: dict[str, Any]) -> "TransactWriteItemTypeDef":
@@ -229,7 +237,8 @@ class TurnStore:
             "Key": _key(thread_id),
             "UpdateExpression": "SET request_id = :request, seq = :seq, connection_id = :connection, "
             "model = :model, #state = :queued, lease_until = :until, begun_at = :now "
-            "REMOVE cancel, outcome, #first, #cursor, asks, next_request, next_seq, next_connection, next_model "
+            "REMOVE cancel, outcome, #first, #cursor, served, asks, "
+            "next_request, next_seq, next_connection, next_model "
             "ADD sockets_version :zero",
             "ConditionExpression": "attribute_not_exists(request_id) OR #state = :ended",
             "ExpressionAttributeNames": NAMES,
@@ -272,8 +281,8 @@ class TurnStore:
         """Write down how the request ended, and keep the list of unended turns."""
         self.table.update_item(
             Key=_request_key(turn.thread_id, turn.request_id),
-            UpdateExpression="SET outcome = :outcome, seq = :seq, ended_at = :now",
-            ExpressionAttributeValues={":outcome": outcome, ":seq": turn.seq, ":now": int(self.now())},
+            UpdateExpression="SET outcome = :outcome, ended_at = :now",
+            ExpressionAttributeValues={":outcome": outcome, ":now": int(self.now())},
         )
         if successor.state == TurnState.QUEUED:
             self.table.put_item(Item={**running_key(turn.thread_id), "request_id": successor.request_id})

@@ -15,23 +15,15 @@ if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
     from mypy_boto3_dynamodb.service_resource import Table
 
-SOCKETS_VERSION = "sockets_version"
-
 
 class Socket(BaseModel):
-    """
-    One connection.
-
-    ``offered`` and ``acked`` name the request whose answer so far it was offered to attach to, and wants.
-    """
+    """One connection."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     thread_id: str
     connection_id: str
     user_id: str
-    offered: str | None = None
-    acked: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +32,8 @@ class SocketStore:
     The ``SOCK#`` items of threads and the ``CONN#`` items that lead from a connection back to its thread.
 
     Every change raises the version on the thread's ``TURN`` item, which a running turn reads with each renewal of
-    its lease: so it learns of new sockets without asking.
+    its lease: so it learns of new sockets without asking. What they ask of it has its place there too, and finds it
+    made.
     """
 
     table: "Table"
@@ -78,37 +71,17 @@ class SocketStore:
         )
         return [Socket.model_validate(item) for item in answer["Items"]]
 
-    def offer(self, socket: Socket, request_id: str) -> None:
-        """Note that the connection was offered to attach to *request_id*: no live frames until it says it wants to."""
-        self._mark(socket, "SET offered = :request REMOVE acked", request_id)
-
-    def ack(self, socket: Socket, request_id: str) -> None:
-        """Note that the connection wants the answer of *request_id* from its beginning."""
-        self._mark(socket, "SET acked = :request", request_id)
-
     def delete(self, thread_id: str, connection_id: str) -> None:
         """Remove a connection; removing it again changes nothing."""
         self.table.delete_item(Key=_key(thread_id, connection_id))
         self.table.delete_item(Key=_connection_key(connection_id))
         self._raise_version(thread_id)
 
-    def _mark(self, socket: Socket, update: str, request_id: str) -> None:
-        try:
-            self.table.update_item(
-                Key=_key(socket.thread_id, socket.connection_id),
-                UpdateExpression=update,
-                ConditionExpression="attribute_exists(sk)",
-                ExpressionAttributeValues={":request": request_id},
-            )
-        except self.table.meta.client.exceptions.ConditionalCheckFailedException:
-            return
-        self._raise_version(socket.thread_id)
-
     def _raise_version(self, thread_id: str) -> None:
         self.table.update_item(
             Key={"thread_id": thread_id, "sk": "TURN"},
-            UpdateExpression=f"ADD {SOCKETS_VERSION} :one",
-            ExpressionAttributeValues={":one": 1},
+            UpdateExpression="SET attachments = if_not_exists(attachments, :none) ADD sockets_version :one",
+            ExpressionAttributeValues={":none": {}, ":one": 1},
         )
 
 
