@@ -62,6 +62,10 @@ class ChatClient:
         self.send({"type": "cf_agent_use_chat_request", "id": request_id, "init": {"method": "POST", "body": body}})
         return request_id
 
+    def probe(self) -> None:
+        """Ask whether an answer is under way, as the newest client does when its page is there."""
+        self.send({"type": "cf_agent_stream_resume_request", "probeId": uuid4().hex})
+
     def stop(self, request_id: str) -> None:
         """Stop the answer."""
         self.send({"type": "cf_agent_chat_request_cancel", "id": request_id})
@@ -88,11 +92,23 @@ class ChatClient:
         return next(frame for frame in self.frames(seconds=seconds) if frame["type"] == kind)
 
     def answer(self, request_id: str, *, seconds: float = PATIENCE) -> Answer:
-        """Read until the request ends."""
+        """
+        Read until the request ends.
+
+        Offered to attach to it, the tab says that it wants to and begins anew: what comes next is a replay.
+        """
         answer = Answer()
+        offered = False
         for frame in self.frames(seconds=seconds):
-            if frame.get("id") != request_id or frame["type"] != "cf_agent_use_chat_response":
+            if frame.get("id") != request_id:
                 continue
+            if frame["type"] == "cf_agent_stream_resuming":
+                self.send({"type": "cf_agent_stream_resume_ack", "id": request_id})
+                answer, offered = Answer(), True
+            if frame["type"] != "cf_agent_use_chat_response":
+                continue
+            assert not offered or frame.get("replay"), "a live frame came between the offer and the replay"
+            offered = False
             if frame["done"]:
                 answer.last = frame
                 break

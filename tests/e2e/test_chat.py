@@ -1,5 +1,7 @@
 """The conversation on the deployed stack: real functions, a real sandbox, the real OpenCode."""
 
+from contextlib import ExitStack
+
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -42,15 +44,30 @@ def test_two_tabs_and_one_that_comes_late_see_the_same_answer(thread):
         request = asking.ask(WORDS)
         asking.until("text-delta")
         with thread.tab() as late:
-            late.send({"type": "cf_agent_stream_resume_request", "probeId": "p"})
-            offer = late.until_frame("cf_agent_stream_resuming")
-            late.send({"type": "cf_agent_stream_resume_ack", "id": offer["id"]})
+            late.probe()
             seen_late = late.answer(request)
         seen = watching.answer(request)
 
     assert ("completed", "completed") == (seen.outcome, seen_late.outcome)
     assert thread.texts()[1] == seen.text == seen_late.text
     assert "start" == seen_late.kinds()[0]
+
+
+def test_tabs_that_open_in_the_moment_an_answer_begins_see_all_of_it(thread):
+    """Before the question, with it, while its turn starts and after: whatever a probe is told, nothing is missing."""
+    with thread.tab() as asking, ExitStack() as opened:
+        asking.answer(asking.ask("say hello"))
+        tabs, request = [], ""
+        for n in range(8):
+            tabs.append(opened.enter_context(thread.tab()))
+            tabs[-1].probe()
+            if n == 2:
+                request = asking.ask(WORDS)
+        seen = [tab.answer(request) for tab in tabs]
+
+    assert {"completed"} == {answer.outcome for answer in seen}
+    assert {thread.texts()[3]} == {answer.text for answer in seen}
+    assert {1} == {answer.kinds().count("start") for answer in seen}
 
 
 def test_stop_ends_the_answer_and_keeps_what_was_said(thread):

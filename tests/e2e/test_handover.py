@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import boto3
 import pytest
@@ -47,18 +48,20 @@ def test_long_answer_crosses_several_functions(stack, thread, short_lived):
     assert handovers(stack, thread.name) >= 3
 
 
-def test_tab_that_comes_after_a_handover_sees_the_whole_answer(thread, short_lived):
-    """What earlier functions sent is known to the later one."""
-    with thread.tab() as tab:
+def test_tabs_that_come_around_handovers_see_the_whole_answer(stack, thread, short_lived):
+    """
+    Whatever earlier functions sent is known to the later ones, and to whoever comes while one takes over from another.
+    """
+    with thread.tab() as tab, ExitStack() as opened:
         tab.answer(tab.ask("say hello"))
         request = tab.ask(f"stream {WORDS} words every 50 ms")
-        deltas = 0
-        while deltas < 60:
-            tab.until("text-delta")
-            deltas += 1
-        with thread.tab() as late:
-            late.send({"type": "cf_agent_stream_resume_request", "probeId": "p"})
-            late.send({"type": "cf_agent_stream_resume_ack", "id": late.until_frame("cf_agent_stream_resuming")["id"]})
-            seen = late.answer(request)
+        tabs = []
+        for _ in range(12):
+            tabs.append(opened.enter_context(thread.tab()))
+            tabs[-1].probe()
+            for _ in range(8):
+                tab.until("text-delta")
+        seen = [late.answer(request) for late in tabs]
 
-    assert TEXT.split() == seen.text.split()
+    assert {TEXT} == {" ".join(answer.text.split()) for answer in seen}
+    assert handovers(stack, thread.name) >= 3
