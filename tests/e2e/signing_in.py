@@ -128,11 +128,6 @@ class SigningIn:
         """Say whether the thread has a sandbox that has not ended."""
         return self.thread.sandbox()["state"] not in ("stopped", "failed")
 
-    def journal(self, endpoint: str) -> list[dict[str, Any]]:
-        """Return the calls of the provider's endpoint, oldest first."""
-        entries: list[dict[str, Any]] = self.idp.get("/journal").json()
-        return [entry for entry in entries if entry["endpoint"] == endpoint]
-
     def sent_back(self, begun: dict[str, Any]) -> dict[str, str]:
         """Approve on the page that the browser was sent to; return code and state from the address it goes back to."""
         page = urlsplit(begun["url"])

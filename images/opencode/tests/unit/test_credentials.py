@@ -47,11 +47,10 @@ def write(path: Path, name: str) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what nobody tells."""
-    deadline = asyncio.get_running_loop().time() + 10
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(LOOK_SECONDS)
+    """Let the guard go on until it has done what nobody tells."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager
