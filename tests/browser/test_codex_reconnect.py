@@ -8,7 +8,7 @@ from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 from tests.browser.conftest import FakeStack
 from tests.browser.fake_codex import FakeCodex
 from tests.waiting import eventually
-from threadbox.errors import SandboxUnavailableError
+from threadbox.errors import VaultUnreadableError
 
 ACCOUNT = "account-of-a-user"
 CODE = "WXYZ-12345"
@@ -66,7 +66,7 @@ def test_an_ended_connection_is_one_click_from_the_next(opened: Page, codex: Fak
     else:
         codex.lapse()
     notice = opened.get_by_role("status").filter(has_text=ENDED)
-    expect(notice).to_contain_text("the conversation is kept")
+    expect(notice).to_contain_text("The conversation is kept")
     expect(opened.get_by_role("button", name="ChatGPT connection ended")).to_be_visible()
     eventually(lambda: codex.sockets)
 
@@ -258,9 +258,7 @@ def test_a_new_sign_in_that_cannot_begin_for_it_has_the_same_way_on(opened: Page
     The dialog offers to try again, and to disconnect first; to think better of it leads back to it.
     """
     codex.lapse()
-    refusal = SandboxUnavailableError(FAILURES["vault_unreadable"][1])
-    refusal.code = "vault_unreadable"
-    codex.refusals = [refusal, refusal]
+    codex.refusals = [VaultUnreadableError("-"), VaultUnreadableError("-")]
     press(opened, "Reconnect")
     dialog = opened.get_by_role("dialog", name="Reconnect ChatGPT")
     expect(dialog.get_by_role("status")).to_contain_text(UNREADABLE)

@@ -79,7 +79,7 @@ export function endedSentence(account: string | null | undefined): string {
   const whose = account ? ` (account ${account})` : "";
   return (
     `ChatGPT no longer accepts this thread’s sign-in${whose}. ` +
-    "Sign in again with the same account to go on; the conversation is kept."
+    "Sign in again with the same account to go on, or choose another model. The conversation is kept."
   );
 }
 
