@@ -9,6 +9,7 @@ from pathlib import Path
 from shutil import rmtree
 
 import pytest
+from identity_provider import eventually
 
 from sandboxd.agent_home import AgentHome
 from sandboxd.auth_file import AuthFile, AuthFileError
@@ -48,9 +49,7 @@ def write(path: Path, name: str) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the guard go on until it has done what nobody tells."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
+    await asyncio.to_thread(eventually, condition, seconds=10)
 
 
 @asynccontextmanager
