@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from local.web import DIST, Addresses, create_app
 from tests.browser.fake_chat import FakeChat
+from tests.stacks import run_stack
 
 # As root Chromium needs --no-sandbox; the rest keeps it from calling out.
 FLAGS = [
@@ -85,6 +86,14 @@ def profile(browser: Browser) -> Iterator[Page]:
 def is_violation(text: str) -> bool:
     """Whether the console says that the page broke its own policy."""
     return text.startswith("policy: ")
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The state directory of a stack of the module's own: what happens to it would be missed by others."""
+    state = tmp_path_factory.mktemp("stack")
+    yield state
+    assert run_stack("down", state=state).returncode == 0
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -16,14 +15,6 @@ pytestmark = pytest.mark.long
 
 PATIENCE_MS = 90_000
 START_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A stack of its own, since what is killed here would be missed by others."""
-    state = tmp_path_factory.mktemp("stack")
-    yield state
-    assert run_stack("down", state=state).returncode == 0
 
 
 @pytest.mark.timeout(400)

@@ -150,6 +150,27 @@ def test_what_a_second_try_repeats_is_seen_once(shared):
     assert "data-retry" in answer.kinds()
 
 
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_stream_that_is_cut_each_time_ends_in_words(thread):
+    """
+    OpenCode gives up after some tries, which take it a minute: what was said is seen and kept once, each further try
+    is told, and the failure has its code, a sentence and a way on.
+    """
+    with thread.tab() as tab:
+        answer = tab.answer(tab.ask("cut the stream"), seconds=200)
+        after = tab.answer(tab.ask("say fine"))
+
+    assert ("error", "model_failed") == (answer.outcome, answer.last["code"])
+    assert "Please try again." in answer.last["body"]
+    assert answer.text
+    assert "Some words, then the rest of them, and that was all.".startswith(answer.text.strip())
+    assert answer.text == thread.texts()[1]
+    tries = [chunk["data"]["attempt"] for chunk in answer.chunks if chunk["type"] == "data-retry"]
+    assert [1, 2, 3, 4, 5] == tries
+    assert "fine" == after.text
+
+
 def test_unknown_model_is_told(shared):
     """A model that is not there is an error of the request, not of the sandbox."""
     with shared.tab() as tab:
