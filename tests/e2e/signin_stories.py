@@ -58,6 +58,7 @@ def with_bad_bodies(signing_in: SigningIn) -> list[httpx.Response]:
 def connects(signing_in: SigningIn) -> Story:
     """The first sign-in of a thread, with all who watch it, to its first answer; then it is taken back."""
     refused = with_bad_bodies(signing_in)
+    signing_in.start_functions(8)
     nothing = [signing_in.callback(), signing_in.http.get(f"{signing_in.path}/oauth/attempt")]
     with ThreadPoolExecutor(8) as pool, signing_in.thread.tab() as tab, signing_in.thread.tab() as other_tab:
         starting = signing_in.authorize(prefer="respond-async")
@@ -68,7 +69,7 @@ def connects(signing_in: SigningIn) -> Story:
         eventually(lambda: "watcher_1" in signing_in.row())
         more = [pool.submit(signing_in.callback) for _ in range(3)]
         impatient = signing_in.callback(Prefer="respond-async")
-        eventually(lambda: sum(call.done() for call in more) == 2, seconds=PATIENCE)
+        eventually(lambda: sum(call.done() for call in more) >= 2, seconds=PATIENCE)
         refused += with_bad_bodies(signing_in)
         look_again = signing_in.attempt()
         eventually(lambda: len(signing_in.polls(begun[0])) >= 2, seconds=PATIENCE)
@@ -91,7 +92,6 @@ def connects(signing_in: SigningIn) -> Story:
 
 
 def is_not_completed_in_time(signing_in: SigningIn) -> Story:
-    signing_in.an_hour_passes()
     begun = signing_in.begin()
     answer = signing_in.callback()
     signing_in.decide(begun)
@@ -128,7 +128,6 @@ def is_abandoned(signing_in: SigningIn) -> Story:
 
 
 def loses_its_sandbox(signing_in: SigningIn) -> Story:
-    signing_in.an_hour_passes()
     begun = signing_in.begin()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(signing_in.callback)
@@ -176,7 +175,6 @@ def unauthorized(answer: httpx.Response) -> httpx.Response | None:
 
 
 def changes_accounts(signing_in: SigningIn) -> Story:
-    signing_in.an_hour_passes()
     answers = []
     for replace, account in ((False, {}), (False, {"account_id": "acct-other"}), (True, {"account_id": "acct-other"})):
         signing_in.decide(signing_in.begin(replace=replace), **account)
@@ -184,7 +182,7 @@ def changes_accounts(signing_in: SigningIn) -> Story:
     return {"answers": answers, "codex": signing_in.codex()}
 
 
-# What ends connected comes where the next one does not mind.
+# One after another in one thread, which has five sign-ins an hour.
 CHAINS = (
     (connects, is_not_completed_in_time),
     (

@@ -1,12 +1,7 @@
-"""
-Signing in with the real OpenCode on the deployed stack: how the stories end, and what the provider fails in.
-
-The latter comes last, and no other file of the quick tests signs in there: it would touch whoever does.
-"""
+"""Signing in with the real OpenCode on the deployed stack: how the stories end."""
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import wait
 from contextlib import ExitStack, closing
 from itertools import pairwise
 from time import time
@@ -208,50 +203,26 @@ def test_wait_of_fifteen_minutes_costs_less_than_half_a_cent(stack, story):
 
 
 @pytest.fixture
-def alone(stories, threads) -> SigningIn:
-    """A thread, once nobody signs in any more, that has all its attempts of an hour."""
-    wait(stories.values(), timeout=STORY_SECONDS)
+def ended(story, threads) -> SigningIn:
+    """A thread whose stories have been told, and its sandbox."""
+    story("is_not_completed_in_time")
     signing_in: SigningIn = threads[0]
-    signing_in.an_hour_passes()
     return signing_in
 
 
-@pytest.mark.parametrize("mode", ["down", "500", "429", "garbage", "slow"])
-def test_provider_that_gives_no_code_is_unreachable(alone, mode):
-    """502, whatever it fails in; the attempt has ended."""
-    with alone.fault("usercode", mode, seconds=20):
-        answer = alone.authorize_when_possible()
-    assert (502, "provider_unreachable") == told(answer)
-    assert "failed" == alone.attempt()["status"]
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "mode", "status", "code"),
-    [("token", "429", 403, "signin_denied"), ("oauth_token", "500", 502, "opencode_error")],
-)
-def test_provider_that_fails_afterwards_ends_it(alone, endpoint, mode, status, code):
-    """As what OpenCode makes of it."""
-    begun = alone.begin()
-    with alone.fault(endpoint, mode):
-        alone.decide(begun)
-        answer = alone.callback()
-    assert (status, code) == told(answer)
-
-
-def test_sixth_sign_in_of_an_hour_is_limited(alone):
+def test_sixth_sign_in_of_an_hour_is_limited(ended):
     """429, with when to come again."""
-    now = int(time())
-    alone.table.update_item(
-        Key=alone.key, UpdateExpression="SET begun = :five", ExpressionAttributeValues={":five": [now - 60] * 5}
-    )
-    limited = alone.authorize()
+    begun = {":five": [int(time()) - 60] * 5}
+    ended.table.update_item(Key=ended.key, UpdateExpression="SET begun = :five", ExpressionAttributeValues=begun)
+    limited = ended.authorize()
     assert (429, "rate_limited") == told(limited)
     assert 3500 < int(limited.headers["retry-after"]) <= 3540
 
 
-def test_method_that_needs_a_network_of_its_own_is_refused(alone):
+def test_method_that_needs_a_network_of_its_own_is_refused(ended):
     """With the reason: here all sandboxes share one."""
-    answer = alone.authorize(0)
+    ended.an_hour_passes()
+    answer = ended.authorize(0)
     assert (409, "method_unavailable") == told(answer)
     assert "network" in answer.json()["message"]
 

@@ -1,8 +1,8 @@
 """
 Fifty callbacks at once, as HTTP requests to the deployed stack.
 
-The embedded AWS gives each call under way a process of its own, as AWS gives it an environment. Fifty of them are 3 GB
-and take two processors a minute to start, far beyond the time of an attempt here: they are started before it begins.
+The embedded AWS gives each call under way a process of its own, as AWS gives it an environment: fifty of them are 3 GB,
+and take two processors a minute to start.
 """
 
 from collections import Counter
@@ -19,21 +19,13 @@ pytestmark = pytest.mark.long
 
 CROWD = 50
 PLACES = 3
-COLD_SECONDS = 400
 ACCOUNT = "acct-crowd"
-
-
-def start_functions(signing_in: SigningIn, pool: ThreadPoolExecutor) -> None:
-    """Have as many processes of the function as there will be calls."""
-    with signing_in.client(signing_in.thread.token, follow_redirects=False, timeout=COLD_SECONDS) as client:
-        answers = pool.map(lambda _: client.get("/api/sandbox/opencode-oauth/redirect?state=s"), range(CROWD))
-        assert {302} == {answer.status_code for answer in answers}
 
 
 def test_of_fifty_callbacks_three_wait(stack, token):
     """The others are told to come again, at once or with a 202; OpenCode asks the provider once for them all."""
     with closing(SigningIn(stack, token)) as signing_in, ThreadPoolExecutor(CROWD) as pool:
-        start_functions(signing_in, pool)
+        signing_in.start_functions(CROWD)
         begun = signing_in.begin()
         calls = [pool.submit(signing_in.callback) for _ in range(CROWD)]
         eventually(lambda: sum(call.done() for call in calls) >= CROWD - PLACES)
