@@ -101,8 +101,7 @@ def is_not_completed_in_time(signing_in: SigningIn) -> Story:
 
 
 def is_cancelled(signing_in: SigningIn) -> Story:
-    with signing_in.fault("usercode", "slow", seconds=1.5, times=1):
-        begun = signing_in.begin()
+    begun = signing_in.begin()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(signing_in.callback)
         eventually(lambda: signing_in.polls(begun), seconds=PATIENCE)

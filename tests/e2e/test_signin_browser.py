@@ -105,6 +105,17 @@ def test_answer_after_the_deadline_connects_nothing(bob):
     assert not bob.codex()["connected"]
 
 
+def test_code_that_the_provider_does_not_know_ends_it(bob):
+    """The state was spent on it: there is nothing to try again, and nothing is connected."""
+    bob.http.delete(bob.path).raise_for_status()
+    sent = bob.sent_back(bob.begin(method=0))
+    answer = bob.complete({**sent, "code": "ac_made_up"})
+
+    assert (502, "opencode_error") == (answer.status_code, answer.json()["code"])
+    assert refused(bob.complete(sent))
+    assert not bob.codex()["connected"]
+
+
 def test_another_way_takes_the_place(ann):
     """Who waited for the code is told so; the code is good for nothing then, and the new way connects."""
     code = ann.begin()

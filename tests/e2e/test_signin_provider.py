@@ -7,12 +7,17 @@ Run alone: the provider would fail whoever else signs in there. What OpenCode an
 
 from collections.abc import Iterator
 from contextlib import closing
+from time import monotonic
 
 import pytest
 
 from tests.e2e.signing_in import SigningIn
 
 pytestmark = pytest.mark.long
+
+SLOW = 6
+# More than sandboxd gives it.
+TOO_SLOW = 20
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def signing_in(thread_of_all) -> SigningIn:
 @pytest.mark.parametrize("mode", ["down", "500", "429", "garbage", "slow"])
 def test_provider_that_gives_no_code_is_unreachable(signing_in, mode):
     """502, whatever it fails in; the attempt has ended."""
-    with signing_in.fault("usercode", mode, seconds=20):
+    with signing_in.fault("usercode", mode, seconds=TOO_SLOW):
         answer = signing_in.authorize_when_possible()
     assert (502, "provider_unreachable") == (answer.status_code, answer.json()["code"])
     assert "failed" == signing_in.attempt()["status"]
@@ -63,13 +68,13 @@ def test_provider_that_fails_afterwards_ends_it(signing_in, endpoint, mode, stat
     assert not signing_in.codex()["connected"]
 
 
-@pytest.mark.parametrize("endpoint", ["token", "oauth_token"])
+@pytest.mark.parametrize("endpoint", ["usercode", "token", "oauth_token"])
 def test_provider_that_is_slow_is_waited_for(signing_in, endpoint):
-    """Who waits for the end is sent on meanwhile."""
-    begun = signing_in.begin()
-    with signing_in.fault(endpoint, "slow", seconds=6):
-        signing_in.decide(begun)
+    """It connects no less."""
+    began = monotonic()
+    with signing_in.fault(endpoint, "slow", seconds=SLOW):
+        signing_in.decide(signing_in.begin())
         answer = signing_in.callback()
+    assert monotonic() - began >= SLOW
     assert 200 == answer.status_code, answer.text
-    assert len(answer.history) >= 2
     assert {"ok": True, "removed": True} == signing_in.http.delete(signing_in.path).json()
