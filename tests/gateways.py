@@ -20,7 +20,9 @@ from local.gateway.apis import Apis
 from local.gateway.app import create_app
 from local.gateway.disorder import in_order
 from local.gateway.functions import FunctionsClient
+from local.gateway.lifeline import Lifeline
 from local.gateway.limits import Limits
+from local.gateway.rules import Rules
 from local.gateway.server import server
 from tests.waiting import eventually
 
@@ -86,8 +88,9 @@ class Gateway:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}/_aws/execute-api/{API}/{STAGE}"
 
-    def connect(self, query: str = "", **options: Any) -> ClientConnection:
-        return connect(f"ws://{self.address}{query}", compression=None, ping_interval=None, **options)
+    def connect(self, query: str = "", *, changes: str = "", **options: Any) -> ClientConnection:
+        address = self.address.replace("/", f"/_with/{changes}/", 1) if changes else self.address
+        return connect(f"ws://{address}{query}", compression=None, ping_interval=None, **options)
 
     def management(self) -> Any:
         return boto3.client(
@@ -118,6 +121,7 @@ def gateway(
     *,
     routes: tuple[str, ...] = ("$connect", "$disconnect", "$default"),
     order: Callable[[], Any] = in_order,
+    lifeline: Lifeline | None = None,
     **limits: Any,
 ) -> Iterator[Gateway]:
     """A gateway with those limits, and one function behind all its routes."""
@@ -125,7 +129,9 @@ def gateway(
     api = LambdaApi(function)
     http = httpx.AsyncClient(transport=httpx.MockTransport(api), base_url="http://aws")
     functions = FunctionsClient(http=http, seconds=ours.integration_seconds)
-    app = create_app(apis=Apis(ApiGatewayV2(*routes)), functions=functions, limits=ours, order=order)
+    app = create_app(
+        apis=Apis(ApiGatewayV2(*routes)), functions=functions, rules=Rules(limits=ours, order=order), lifeline=lifeline
+    )
     serving = server(app, ours, port=0)
     thread = Thread(target=lambda: asyncio.run(serving.serve()))
     thread.start()

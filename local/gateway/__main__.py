@@ -1,19 +1,21 @@
 """
-``python -m local.gateway --port PORT --aws URL``: the WebSocket APIs of the embedded AWS, on loopback, until SIGTERM.
+Stands in for API Gateway's WebSocket APIs: ``python -m local.gateway --port PORT --aws URL``, until SIGTERM.
 
 A socket opens at ``ws://127.0.0.1:PORT/_aws/execute-api/{api}/{stage}``; functions post to the same with ``http``.
 """
 
 import argparse
 import dataclasses
+from urllib.parse import urlsplit
 
 import httpx
 
 from local.gateway.apis import Apis
 from local.gateway.app import create_app
-from local.gateway.disorder import Disorder, in_order
 from local.gateway.functions import FunctionsClient
+from local.gateway.lifeline import Lifeline
 from local.gateway.limits import Limits
+from local.gateway.rules import Rules
 from local.gateway.server import server
 from local.stack.aws_clients import client
 
@@ -29,23 +31,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="local.gateway", description="the local WebSocket gateway")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--aws", required=True, help="address of the embedded AWS")
-    parser.add_argument("--disorder", type=int, metavar="SEED", help="run events in parallel and shuffled")
-    parser.add_argument("--disorder-seconds", type=float, default=0.3, help="the longest that disorder holds one back")
     defaults = Limits()
     for field in dataclasses.fields(Limits):
         value = getattr(defaults, field.name)
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(value), default=value)
     options = parser.parse_args()
     limits = Limits(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Limits)})
-    disordered = options.disorder is not None
+    aws = urlsplit(options.aws)
     app = create_app(
         apis=Apis(client("apigatewayv2", options.aws)),
         functions=FunctionsClient(
             http=httpx.AsyncClient(base_url=options.aws, timeout=ENDLESS, limits=POOL, trust_env=False),
             seconds=limits.integration_seconds,
         ),
-        limits=limits,
-        order=Disorder(options.disorder, spread=options.disorder_seconds) if disordered else in_order,
+        rules=Rules(limits=limits),
+        lifeline=Lifeline(host=str(aws.hostname), port=aws.port or 80),
     )
     server(app, limits, port=options.port).run()
 

@@ -51,12 +51,20 @@ class Api:
 
 
 class Apis:
-    """Looks APIs up in the embedded AWS, each once: whoever changes routes starts the gateway anew."""
+    """
+    Looks APIs up in the embedded AWS, each once.
+
+    They may change when it is started anew, and with the template; with that, the gateway is started anew.
+    """
 
     def __init__(self, client: Any) -> None:
         """Take boto3's client for API Gateway."""
         self._client = client
         self._known: dict[str, Api] = {}
+
+    def forget(self) -> None:
+        """Look all of them up anew."""
+        self._known.clear()
 
     async def get(self, api_id: str, stage: str) -> Api:
         """

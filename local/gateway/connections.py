@@ -102,6 +102,11 @@ class Connections:
         """Close it."""
         self._open.pop(connection.id, None)
 
+    def end_all(self, close: Close) -> None:
+        """End every one."""
+        for connection in list(self._open.values()):
+            connection.end(close)
+
     def get(self, api_id: str, stage: str, connection_id: str) -> Connection:
         """
         Return the open connection.

@@ -2,6 +2,7 @@
 What the gateway refuses, in one tree. A message is what AWS says.
 
 * GatewayError                      500  InternalServerError
+  + BadRequestError                 400  the gateway's own: other rules were asked for that there are not
   + ForbiddenError                  403  ForbiddenException
   + GoneError                       410  GoneException
   + PayloadTooLargeError            413  PayloadTooLargeException
@@ -25,6 +26,14 @@ class GatewayError(Exception):
     code: ClassVar[str] = "InternalServerError"
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     message: ClassVar[str] = "Internal server error"
+
+
+class BadRequestError(GatewayError):
+    """The address asks for rules that there are not."""
+
+    code = "BadRequestException"
+    status = HTTPStatus.BAD_REQUEST
+    message = "Bad Request"
 
 
 class ForbiddenError(GatewayError):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,6 +26,9 @@ from local.gateway.errors import (
 from local.gateway.events import Event, Events
 from local.gateway.functions import FunctionsClient
 from local.gateway.limits import Limits
+from local.gateway.rules import Rules
+
+logger = logging.getLogger(__name__)
 
 MOST_UNDER_WAY = 256
 """Messages of one socket that may be with the function, or wait for it, before the gateway stops to read."""
@@ -39,14 +43,14 @@ class Sockets:
     apis: Apis
     functions: FunctionsClient
     connections: Connections
-    limits: Limits
-    order: Callable[[], Place]
+    rules: Rules
     now: Callable[[], float]
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one until its end, and until the function knows of it."""
         try:
-            if len(str(websocket.url)) > self.limits.url_characters:
+            rules = self.rules.changed(websocket.path_params.get("changes", ""))
+            if len(str(websocket.url)) > rules.limits.url_characters:
                 raise UrlTooLongError
             api = await self.apis.get(websocket.path_params["api_id"], websocket.path_params["stage"])
         except GatewayError as error:
@@ -57,12 +61,12 @@ class Sockets:
             api_id=api.api_id,
             stage=websocket.path_params["stage"],
             identity=Identity(host, websocket.headers.get("user-agent")),
-            buffer_bytes=self.limits.buffer_bytes,
+            buffer_bytes=rules.limits.buffer_bytes,
             now=self.now,
         )
         events = Events(connection=connection, domain=websocket.headers["host"], now=self.now)
         if await self._connect(websocket, api, events):
-            await self._run(websocket, api, events)
+            await self._run(websocket, api, events, rules)
 
     async def _connect(self, websocket: WebSocket, api: Api, events: Events) -> bool:
         """
@@ -93,15 +97,15 @@ class Sockets:
             return False
         return True
 
-    async def _run(self, websocket: WebSocket, api: Api, events: Events) -> None:
-        connection, place = events.connection, self.order()
+    async def _run(self, websocket: WebSocket, api: Api, events: Events, rules: Rules) -> None:
+        connection, place = events.connection, rules.order()
         self.connections.add(connection)
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(_write(websocket, connection))
                 others = [
                     tasks.create_task(self._read(websocket, api, events, place, tasks)),
-                    tasks.create_task(self._watch(connection)),
+                    tasks.create_task(self._watch(connection, rules.limits)),
                 ]
                 close = await connection.ended
                 self.connections.remove(connection)
@@ -153,14 +157,15 @@ class Sockets:
                     raise ForbiddenError
                 await self.functions.invoke(function, event)
             except GatewayError as error:
+                logger.warning("a message of %s failed: %s", events.connection.id, error.message)
                 with contextlib.suppress(LimitExceededError):
                     events.connection.post(json.dumps({"message": error.message, **_ids(event)}))
 
-    async def _watch(self, connection: Connection) -> None:
+    async def _watch(self, connection: Connection, limits: Limits) -> None:
         """End the connection when it was idle, or lived, too long."""
-        end_of_life = connection.connected_at + self.limits.life_seconds
+        end_of_life = connection.connected_at + limits.life_seconds
         while True:
-            due = min(end_of_life, connection.last_active_at + self.limits.idle_seconds)
+            due = min(end_of_life, connection.last_active_at + limits.idle_seconds)
             if (left := due - self.now()) <= 0:
                 connection.end(GOING_AWAY)
                 return

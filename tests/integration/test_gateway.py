@@ -180,12 +180,13 @@ def test_a_function_that_fails_or_thinks_too_long_is_told(deployed: Deployed, ad
         assert json.loads(tab.recv(timeout=SECONDS))["message"] == "Endpoint request timed out"
 
 
-def test_disorder_lets_messages_overtake_each_other(deployed: Deployed) -> None:
+def test_disorder_lets_messages_overtake_each_other(address: str) -> None:
     """
     The embedded AWS runs them in parallel then, in an order that the seed gives.
     """
     texts = [str(number) for number in range(6)]
-    with deployed.gateway("--disorder", "3", "--disorder-seconds", "4") as address, open_socket(address) as tab:
+    shuffled = address.replace("/", "/_with/disorder=3&disorder_seconds=4/", 1)
+    with open_socket(shuffled) as tab:
         for text in texts:
             tab.send(ask("post", text=text))
         came = [tab.recv(timeout=SECONDS) for _ in texts]

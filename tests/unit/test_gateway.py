@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from local.gateway.disorder import Disorder
+from local.gateway.lifeline import Lifeline
 from local.gateway.limits import Limits
 from tests.gateways import API, STAGE, fine, gateway
 from tests.waiting import eventually
@@ -328,6 +329,74 @@ def test_a_socket_has_a_longest_life():
         with pytest.raises(ConnectionClosed):
             talk()
         assert client.close_code == 1001
+
+
+# Rules of a socket's own
+
+
+def test_a_socket_may_ask_for_shorter_times(running):
+    """
+    In its address; others at the same gateway keep theirs, and functions reach it as any other.
+    """
+    with running.connect() as other, running.connect(changes="life_seconds=1") as client:
+        running.management().post_to_connection(ConnectionId=running.connection_id(), Data=b"{}")
+        assert client.recv(timeout=SECONDS) == "{}"
+        assert closed(client)[0] == 1001
+        assert other.ping().wait(timeout=SECONDS)
+
+
+def test_a_socket_may_ask_for_disorder(running):
+    """
+    Its messages overtake each other, in an order that follows from the seed.
+    """
+    with running.connect(changes="disorder=11&disorder_seconds=1.5") as client:
+        connection_id = running.connection_id()
+
+        def taken():
+            events = running.functions.of("MESSAGE")
+            return [event["body"] for event in events if event["requestContext"]["connectionId"] == connection_id]
+
+        for number in range(6):
+            client.send(str(number))
+        eventually(lambda: len(taken()) == 6)
+
+    assert taken() != sorted(taken())
+
+
+@pytest.mark.parametrize("changes", ["frame_bytes=1", "idle_seconds=0", "idle_seconds", "disorder=x"])
+def test_other_changes_are_refused(running, changes):
+    """
+    By a status at the handshake; what is not scaled is as on AWS.
+    """
+    with pytest.raises(InvalidStatus) as caught:
+        running.connect(changes=changes)
+
+    assert caught.value.response.status_code == 400
+
+
+# The embedded AWS
+
+
+def test_sockets_end_with_the_embedded_aws():
+    """
+    At once: what was at work for them is gone. Whoever comes back meets it as soon as it is there again.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as aws:
+        port = aws.getsockname()[1]
+        with gateway(lifeline=Lifeline(host="127.0.0.1", port=port)) as running, running.connect() as client:
+            held, _ = aws.accept()
+            # It closes what is idle, too; that it is there is seen from the next one.
+            held.close()
+            held, _ = aws.accept()
+            assert client.ping().wait(timeout=SECONDS)
+            aws.close()
+            held.close()
+            assert closed(client) == (1001, "Going away")
+            assert running.disconnected()["disconnectStatusCode"] == 1001
+            with socket.create_server(("127.0.0.1", port)) as again:
+                again.accept()[0].detach()
+                with running.connect() as later:
+                    assert later.ping().wait(timeout=SECONDS)
 
 
 # @connections
