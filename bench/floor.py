@@ -1,5 +1,5 @@
 """
-The floor: what the embedded AWS itself costs.
+The floor: what the embedded AWS, and the gateway in front of it, cost themselves.
 
 A stack of its own beside Threadbox's: a socket function that does nothing but invoke a second function, which does
 nothing but post one frame back. Both have the same layer as Threadbox's functions, so the same boto3.
@@ -55,7 +55,7 @@ class Floor:
     @contextlib.asynccontextmanager
     async def open(cls, stack: StackFile) -> "AsyncIterator[Floor]":
         """Deploy the empty stack into the embedded AWS and open a socket; it goes with the embedded AWS."""
-        address = f"127.0.0.1:{stack.ports['aws']}/_aws/execute-api/{API}/live"
+        address = f"127.0.0.1:{stack.ports['gateway']}/_aws/execute-api/{API}/live"
         await asyncio.to_thread(_deploy, stack.aws_url, f"http://{address}")
         async with connect(f"ws://{address}") as socket:
             yield cls(socket)

@@ -66,6 +66,7 @@ def memory(parts: Mapping[str, int], *, bare: int, sandboxes: int) -> dict[str, 
         "sandboxd and the container's processes": (sum(inside.values()) - opencode) / sandboxes,
         "functions (all warm workers)": sum(megabytes(pid) for pid in descendants(parts["aws"])),
         "embedded AWS without them": megabytes(parts["aws"]),
+        "WebSocket gateway": megabytes(parts["gateway"]),
         "local ECS": megabytes(parts["ecs"]),
     }
     return {name: round(share) for name, share in figures.items()}

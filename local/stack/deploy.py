@@ -123,7 +123,7 @@ class Deployment:
                 "AllowedOrigins": f"http://127.0.0.1:{self._ports['web']},http://localhost:{self._ports['web']}",
                 "EcsEndpointUrl": f"http://127.0.0.1:{self._ports['ecs']}",
                 "WebAppUrl": f"http://127.0.0.1:{self._ports['web']}/",
-                "ConnectionsUrl": f"{self._url}/_aws/execute-api/threadbox-ws/live",
+                "ConnectionsUrl": f"http://127.0.0.1:{self._ports['gateway']}/_aws/execute-api/threadbox-ws/live",
                 "ModelBaseUrl": settings.model_base_url or f"http://127.0.0.1:{self._ports['model']}/v1",
                 "ModelName": settings.model_name or "demo",
                 "AnthropicApiUrl": settings.anthropic_api_url or "",

@@ -1,4 +1,4 @@
-"""``make logs``: what the functions, the sandboxes and the identity provider wrote."""
+"""``make logs``: what the functions, the sandboxes, the identity provider and the WebSocket gateway wrote."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -70,11 +70,13 @@ class FileLogs:
 
 
 def log_files(layout: Layout) -> Iterator[tuple[str, Path]]:
-    """The files of the sandboxes and of the identity provider."""
+    """The files of the sandboxes, of the identity provider and of the gateway."""
     for path in layout.sandboxes.glob("*/log"):
         yield f"sandbox {path.parent.name[:8]}", path
     for path in layout.logs.glob("idp.log"):
         yield "identity provider", path
+    for path in layout.logs.glob("gateway.log"):
+        yield "gateway", path
 
 
 def logs(layout: Layout, say: Callable[[str], None], *, follow: bool) -> bool:

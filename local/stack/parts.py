@@ -11,7 +11,7 @@ from local.stack.processes import Part
 from local.stack.settings import Settings
 
 LOCAL = CHECKOUT / "local"
-STOP_ORDER = ("web", "model", "idp", "ecs", "aws")
+STOP_ORDER = ("web", "gateway", "model", "idp", "ecs", "aws")
 """The embedded AWS last: until then it takes what the others have to tell it."""
 
 
@@ -50,6 +50,14 @@ def ecs(layout: Layout, ports: Ports, settings: Settings) -> Part:
         *(() if settings.real_codex else proxy),
     )
     return _part("ecs", ports, command, layout.clean_environment(), "/_local/health", made_of=program("fargate"))
+
+
+def gateway(layout: Layout, ports: Ports) -> Part:
+    """The WebSocket gateway, started anew with the template, since it keeps what that says of routes."""
+    aws = f"http://127.0.0.1:{ports['aws']}"
+    command = (sys.executable, "-m", "local.gateway", "--port", str(ports["gateway"]), "--aws", aws)
+    made_of = fingerprint(program("gateway/__main__"), CHECKOUT / "template.yaml")
+    return _part("gateway", ports, command, layout.clean_environment(), "/_local/health", made_of=made_of)
 
 
 def model(layout: Layout, ports: Ports) -> Part:

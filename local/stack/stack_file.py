@@ -28,7 +28,7 @@ class StackFile(BaseModel):
         aws = f"127.0.0.1:{ports['aws']}"
         return cls(
             http_url=f"http://{aws}/_aws/execute-api/{outputs['HttpApiId']}",
-            ws_url=f"ws://{aws}/_aws/execute-api/{outputs['WebSocketApiId']}/live",
+            ws_url=f"ws://127.0.0.1:{ports['gateway']}/_aws/execute-api/{outputs['WebSocketApiId']}/live",
             web_url=f"http://127.0.0.1:{ports['web']}",
             idp_url=f"http://127.0.0.1:{ports['idp']}" if idp else None,
             aws_url=f"http://{aws}",

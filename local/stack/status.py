@@ -9,7 +9,10 @@ from local.stack.layout import Layout
 from local.stack.processes import Processes
 from local.stack.stack_file import StackFile
 
-NAMES = {"aws": "embedded AWS", "ecs": "local ECS", "model": "demo model", "idp": "identity provider", "web": "page"}
+NAMES = {
+    "aws": "embedded AWS", "gateway": "WebSocket gateway", "ecs": "local ECS", "model": "demo model",
+    "idp": "identity provider", "web": "page",
+}  # fmt: skip
 
 
 def status(layout: Layout, say: Callable[[str], None]) -> bool:
@@ -33,7 +36,7 @@ def status(layout: Layout, say: Callable[[str], None]) -> bool:
         say("")
         _say_table(rows if len(rows) > 1 else [("no sandbox",)], say)
     say(f"\npage: {file.web_url}\nHTTP: {file.http_url}\nWebSocket: {file.ws_url}")
-    wanted = {"aws", "ecs", "web"}
+    wanted = {"aws", "gateway", "ecs", "web"}
     if file.idp_url is not None:
         say(f"identity provider: {file.idp_url}")
         wanted.add("idp")

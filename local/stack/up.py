@@ -1,5 +1,6 @@
 """``make up``: does what is missing between the machine as it is and a stack that answers."""
 
+import functools
 import shutil
 import time
 from collections.abc import Callable
@@ -49,7 +50,10 @@ def up(layout: Layout, settings: Settings, say: Callable[[str], None]) -> None:
         steps.add("sandbox: OpenCode", lambda: install["opencode"].do(layout))
         packages = steps.add("page: packages", lambda: install["page-packages"].do(layout))
         page = steps.add("page: build", lambda: install["page"].do(layout), after=[packages])
-        steps.add("page", lambda: _start_web(layout, settings, ports, processes, stack.result()), after=[page, stack])
+        # After the deployment, whose routes it keeps.
+        gateway = steps.add("gateway", lambda: processes.start(parts.gateway(layout, ports)), after=[stack])
+        web = functools.partial(_start_web, layout, settings, ports, processes)
+        steps.add("page", lambda: web(stack.result()), after=[page, stack, gateway])
 
     file = stack.result()
     file.pids = {name: running.pid for name, running in processes.running().items()}

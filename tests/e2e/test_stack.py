@@ -79,7 +79,7 @@ def test_two_stacks_run_side_by_side(stack, state):
         assert answers(f"{file.http_url}/health")
 
 
-@pytest.mark.parametrize("part", ["aws", "ecs", "web", "idp"])
+@pytest.mark.parametrize("part", ["aws", "gateway", "ecs", "web", "idp"])
 def test_a_killed_part_is_brought_back(state, part):
     """
     Whatever was killed, the next ``up`` ends with a stack that answers, at the same address.
