@@ -1,5 +1,7 @@
 """OpenCode's events become chunks and parts."""
 
+import json
+
 import pytest
 
 from chat.chunks import merged, replayed
@@ -226,14 +228,23 @@ def test_tool_error_is_shown_as_one(translation):
     assert "File not found" == chunks[-1]["errorText"]
 
 
-def test_long_output_is_shortened_in_the_middle(translation):
-    """What would not fit into a frame loses its middle, and says so."""
-    feed(translation, RUNNING, tool("completed", input={}, output="a" * 20_000 + "end", metadata={}))
+def test_long_output_is_stored_in_full(translation):
+    """What a frame has no room for is in the message all the same; only what OpenCode cut itself is called that."""
+    output = "a" * 50_000 + "end"
+    chunks = feed(translation, RUNNING, tool("completed", input={}, output=output, metadata={}))
 
-    output = translation.parts()[-1]["output"]
-    assert output["truncated"]
-    assert output["output"].endswith("aend")
-    assert len(output["output"]) < 17_000
+    assert {"output": output} == chunks[-1]["output"] == translation.parts()[-1]["output"]
+
+
+def test_message_that_is_too_large_to_store_is_shortened(translation):
+    """An answer is never lost over what its tools put out; what it says stays whole."""
+    said = "word " * 20_000
+    feed(translation, text(said, end=1), RUNNING, tool("completed", input={}, output="a" * 400_000, metadata={}))
+
+    step, spoken, call = translation.parts()
+    assert said == spoken["text"]
+    assert "(shortened)" in call["output"]["output"]
+    assert len(json.dumps([step, spoken, call])) < 300_000
 
 
 def test_interrupted_tool_is_closed(translation):

@@ -3,10 +3,11 @@
 from typing import Any
 
 from chat.parts import Chunk, StreamedPart
+from chat.sizes import DELTA_LIMIT, pieces
 
 
-def merged(chunks: list[Chunk], *, limit: int = 8192) -> list[Chunk]:
-    """Return *chunks* with neighbouring deltas of one part joined, each delta of at most *limit* characters."""
+def merged(chunks: list[Chunk], *, limit: int = DELTA_LIMIT) -> list[Chunk]:
+    """Return *chunks* with neighbouring deltas of one part joined, each delta of at most *limit* bytes in a frame."""
     joined: list[Chunk] = []
     for chunk in chunks:
         last = joined[-1] if joined else {}
@@ -48,7 +49,6 @@ def _replayed_tool(part: Chunk) -> list[Chunk]:
 
 
 def _split(chunk: Chunk, limit: int) -> list[Chunk]:
-    delta = chunk.get("delta", "")
-    if len(delta) <= limit:
+    if not chunk.get("delta"):
         return [chunk]
-    return [{**chunk, "delta": delta[start : start + limit]} for start in range(0, len(delta), limit)]
+    return [{**chunk, "delta": piece} for piece in pieces(chunk["delta"], limit)]

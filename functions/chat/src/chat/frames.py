@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Json, StringConstraints, TypeAdapter, ValidationError
 
 from chat.messages import UIMessage
+from chat.sizes import FRAME_LIMIT, fitted
 from threadbox.errors import InvalidRequestError, TooLargeError
 
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
@@ -127,8 +128,8 @@ def parse(text: str) -> ClientFrame | None:
 
 
 def response(request_id: str, chunk: Chunk, *, replay: bool = False) -> str:
-    """Return the frame that carries one chunk of an answer."""
-    return _response(request_id, json.dumps(chunk, ensure_ascii=False), done=False, **_replay(replay))
+    """Return the frame that carries one chunk of an answer, shortened if it would not fit."""
+    return _response(request_id, json.dumps(fitted(chunk), ensure_ascii=False), done=False, **_replay(replay))
 
 
 def replay_complete(request_id: str) -> str:
@@ -147,10 +148,24 @@ def failed(request_id: str, sentence: str, code: str) -> str:
 
 
 def snapshot(messages: list[UIMessage]) -> str:
-    """Return the frame that replaces the list of messages in other tabs."""
-    return json.dumps(
-        {"type": "cf_agent_chat_messages", "messages": [m.model_dump(exclude_none=True) for m in messages]}
-    )
+    """
+    Return the frame that replaces the list of messages in other tabs, or one that tells them to get it themselves.
+
+    A part of the list would not do: the client takes what it is sent for all there is (agents 0.32.0).
+    """
+    shown = [message.model_dump(exclude_none=True) for message in messages]
+    frame = json.dumps({"type": "cf_agent_chat_messages", "messages": shown}, ensure_ascii=False)
+    return frame if len(frame.encode()) <= FRAME_LIMIT else history_changed()
+
+
+def history_changed() -> str:
+    """
+    Return the frame upon which a web app gets the messages anew.
+
+    Done at once and of a request that nobody has made, it is one that the client passes over.
+    """
+    chunk = {"type": "data-history", "data": {}, "transient": True}
+    return _response("notice-history", json.dumps(chunk), done=True, outcome="completed")
 
 
 def resuming(request_id: str, probe_id: str) -> str:

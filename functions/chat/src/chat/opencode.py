@@ -78,7 +78,7 @@ class OpenCodeClient:
     async def messages(self, access: Access) -> list[dict[str, Any]]:
         """Return the session's messages, ``[{"info", "parts"}]``, oldest first."""
         response = await self._call(access, "GET", f"/session/{access.session_id}/message")
-        messages: list[dict[str, Any]] = response.json()
+        messages: list[dict[str, Any]] = _parsed(response.text)
         return messages
 
     async def events(self, access: Access, *, after: int | None) -> AsyncGenerator[Line]:
@@ -128,8 +128,25 @@ def _headers(access: Access) -> dict[str, str]:
     return {"Authorization": f"Bearer {access.token}"}
 
 
+def _parsed(text: str) -> Any:
+    """Return what *text* says, without halves of characters: JavaScript may cut one, but none can be sent or stored."""
+    parsed = json.loads(text)
+    return _whole(parsed) if "\\ud" in text else parsed
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_whole(item) for item in value]
+        case dict():
+            return {_whole(name): _whole(item) for name, item in value.items()}
+    return value
+
+
 def _line(text: str) -> Line:
-    data = json.loads(text)
+    data = _parsed(text)
     kind = str(data["type"])
     n = data.get("n", data.get("last", data.get("first", 0)))
     return Line(kind, int(n), data.get("event") or {})

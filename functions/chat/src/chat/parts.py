@@ -9,9 +9,11 @@ States of a tool (measured, opencode 1.18.33)::
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from chat.sizes import pieces, shortened
+
 Chunk = dict[str, Any]
-OUTPUT_LIMIT = 16 * 1024
-SHORTENED = "\n… (shortened)\n"
+# Of what a call has put out so far, of which there is more every time.
+PARTIAL_LIMIT = 16 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,13 +44,13 @@ class StreamedPart:
         return self.whole(self.said + piece)
 
     def whole(self, text: str) -> list[Chunk]:
-        """Return the chunks that make up for what is missing of *text*."""
+        """Return the chunks that make up for what is missing of *text*, as many as it takes for each to fit a frame."""
         self.said = text if len(text) >= len(self.said) else self.said
         if not self.open or not self.said.startswith(self.streamed) or len(self.said) == len(self.streamed):
             return []
         missing = self.said[len(self.streamed) :]
         self.streamed = self.said
-        return [{"type": f"{self.kind}-delta", "id": self.chunk_id, "delta": missing}]
+        return [{"type": f"{self.kind}-delta", "id": self.chunk_id, "delta": piece} for piece in pieces(missing)]
 
     def differs(self, text: str) -> bool:
         """Say whether *text* goes another way than what was streamed, or on where that has ended."""
@@ -118,7 +120,7 @@ class ToolPart:
         """Return the chunk that ends the call with an error, or as refused."""
         if not self.open:
             return []
-        self.error = _shortened(error)
+        self.error = error
         if self.denied:
             return [self._chunk("tool-output-denied")]
         return [self._chunk("tool-output-error", errorText=self.error)]
@@ -143,7 +145,7 @@ class ToolPart:
         return {**part, "state": "output-error", "errorText": self.error or "The call was interrupted."}
 
     def _running(self, metadata: dict[str, Any]) -> list[Chunk]:
-        shown = {"output": _shortened(str(metadata.get("output") or ""))}
+        shown = {"output": shortened(str(metadata.get("output") or ""), PARTIAL_LIMIT)}
         if not metadata.get("output") or shown == self._shown:
             return []
         self._shown = shown
@@ -156,20 +158,11 @@ class ToolPart:
 def _output(state: dict[str, Any]) -> Chunk:
     """Return what the user sees of a completed call: text, title, exit code, and whether there was more."""
     metadata = state.get("metadata") or {}
-    text = str(state.get("output") or "")
-    output: Chunk = {"output": _shortened(text)}
+    output: Chunk = {"output": str(state.get("output") or "")}
     if state.get("title"):
         output["title"] = state["title"]
     if isinstance(metadata.get("exit"), int):
         output["exit_code"] = metadata["exit"]
-    if metadata.get("truncated") or output["output"] != text:
+    if metadata.get("truncated"):
         output["truncated"] = True
     return output
-
-
-def _shortened(text: str) -> str:
-    """Return *text*, without its middle if it would not fit into a frame."""
-    if len(text) <= OUTPUT_LIMIT:
-        return text
-    half = OUTPUT_LIMIT // 2
-    return text[:half] + SHORTENED + text[-half:]

@@ -44,7 +44,6 @@ START_LIMIT = 300
 START_POLL = (0.1, 0.1, 0.2, 0.2, 0.3)
 SAY_AGAIN = 10
 SAY_ALIVE = 25
-SNAPSHOT_LIMIT = 30 * 1024
 
 
 class TurnLostError(AppError):
@@ -190,8 +189,7 @@ class _Run:
         if self.writers.alone(self.turn.connection_id):
             return None
         messages = await asyncio.to_thread(self.runner.messages.list, self.turn.thread_id)
-        frame = frames.snapshot(messages)
-        return frame if len(frame.encode()) <= SNAPSHOT_LIMIT else None
+        return frames.snapshot(messages)
 
     async def _converse(self, text: str, sandbox: Access | Starting) -> Outcome:
         """Wait for the sandbox, ask OpenCode, and pass on what it answers."""

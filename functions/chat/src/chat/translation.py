@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat.parts import Chunk, StreamedPart, ToolPart
+from chat.sizes import storable
 from chat.turn import Ask
 
 Part = StreamedPart | ToolPart
@@ -120,7 +121,7 @@ class Translation:
         for step in self._steps.values():
             said = [part for part in (part.stored() for part in step.parts) if part is not None]
             stored += [{"type": "step-start"}, *said] if said else []
-        return stored
+        return storable(stored)
 
     def metadata(self) -> dict[str, Any]:
         """Return the message's metadata: why it ended, what it used, which model answered; what is known of it."""
