@@ -8,6 +8,7 @@ import { type Controls, useControls } from "./controls";
 import { MessageList } from "./MessageList";
 import type { ChatMessage } from "./messages";
 import { Notices } from "./Notices";
+import { useRefresh } from "./refresh";
 import type { FindRemedy } from "./remedies";
 import { SignalsContext } from "./signals";
 import type { Stalled } from "./watchdog";
@@ -54,8 +55,11 @@ export function Chat(props: ChatProps) {
     onData: (part) => signals.emit(part.type, part.data),
   });
 
-  const { watch, settle, turn, brokenOff } = connection;
-  const busy = chat.status === "submitted" || chat.isStreaming || turn === "running";
+  useRefresh(config, thread, chat.setMessages);
+
+  const { watch, ask, settle, turn, brokenOff } = connection;
+  // The chat client takes a message for answered when it hears that nothing was under way before it (ai 7.0.173).
+  const busy = chat.status === "submitted" || chat.isStreaming || turn === "asked" || turn === "running";
   // The chat client ends an answer with an error when its connection ends. It is none yet: the server goes on.
   const isBusy = useRef(busy);
   isBusy.current = busy;
@@ -72,6 +76,7 @@ export function Chat(props: ChatProps) {
     if (busy) await chat.stop();
     settle();
     chat.clearError();
+    ask();
     await chat.sendMessage({ text });
   };
   const stop = () => {
@@ -80,6 +85,7 @@ export function Chat(props: ChatProps) {
   };
   const retry = () => {
     settle();
+    ask();
     void chat.regenerate();
   };
   useControls({ busy, send: (text) => void send(text), stop }, onControls);

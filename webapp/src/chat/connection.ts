@@ -5,7 +5,14 @@ import { SignalsContext } from "./signals";
 /** The part of the agents client's socket that is watched. */
 type Socket = Pick<EventTarget, "addEventListener" | "removeEventListener"> & { readyState: number; OPEN: number };
 
-export type Turn = "unknown" | "none" | "running";
+export type Turn = "unknown" | "none" | "asked" | "running";
+
+/** What a socket ends with over a frame that is too large (RFC 6455, "message too big"). */
+const TOO_LARGE = 1009;
+const TOO_LONG: Failure = {
+  sentence: "This message is too long: 24 KB is the most. Please send it in several parts, or as a file.",
+  code: "too_large",
+};
 
 /** The connection to a thread. It outlives the sockets it is made of. */
 export interface Connection {
@@ -21,6 +28,8 @@ export interface Connection {
   brokenOff: boolean;
   /** What the server last refused or failed at, in any tab of the thread. */
   failure: Failure | null;
+  /** Takes note that an answer has been asked for: that none is under way is said of the time before. */
+  ask: () => void;
   /** Takes note that nothing that is under way is waited for, and that a failure has been seen. */
   settle: () => void;
   /** Watches a socket until the function that is returned is called. */
@@ -48,8 +57,10 @@ export function useConnection(onClose: (wasOpen: boolean) => void): Connection {
     settled.current = running.current;
     setBrokenOff(false);
     setFailure(null);
-    setTurn((was) => (was === "running" ? "none" : was));
+    setTurn((was) => (was === "running" || was === "asked" ? "none" : was));
   }, []);
+
+  const ask = useCallback(() => setTurn("asked"), []);
 
   const signals = useContext(SignalsContext);
   const note = useCallback(
@@ -58,8 +69,11 @@ export function useConnection(onClose: (wasOpen: boolean) => void): Connection {
       if (frame === null) return;
       // The chat client passes over what belongs to no answer.
       if (frame.kind === "notice") return signals.emit(frame.type, frame.data);
-      if (frame.kind === "failure") return setFailure(frame.failure);
-      if (frame.kind === "idle") return setTurn("none");
+      if (frame.kind === "failure") {
+        setTurn((was) => (was === "asked" ? "none" : was));
+        return setFailure(frame.failure);
+      }
+      if (frame.kind === "idle") return setTurn((was) => (was === "asked" ? was : "none"));
       if (frame.kind === "running") {
         // What still comes of an answer that was stopped is not one that is under way.
         if (frame.request === settled.current) return;
@@ -68,8 +82,12 @@ export function useConnection(onClose: (wasOpen: boolean) => void): Connection {
         return setBrokenOff(false);
       }
       if (frame.failure !== null) setFailure(frame.failure);
-      // A turn that was displaced ends after the next one has begun.
-      if (running.current === null || frame.request === running.current) setTurn("none");
+      const current = running.current === null || frame.request === running.current;
+      setTurn((was) => {
+        // A turn that was displaced ends after the next one was asked for, or has begun.
+        if (was === "asked") return frame.request === settled.current ? was : "none";
+        return current ? "none" : was;
+      });
     },
     [signals],
   );
@@ -88,10 +106,15 @@ export function useConnection(onClose: (wasOpen: boolean) => void): Connection {
         setTurn("unknown");
         if (isBusy()) setBrokenOff(true);
       };
-      const closed = () => {
+      const closed = (event: Event) => {
         const was = open;
         open = false;
         lost();
+        if (event instanceof CloseEvent && event.code === TOO_LARGE) {
+          // Nothing of it was taken, so no answer was broken off.
+          setBrokenOff(false);
+          setFailure(TOO_LONG);
+        }
         tell.current(was);
       };
       const message = (event: Event) => {
@@ -113,7 +136,7 @@ export function useConnection(onClose: (wasOpen: boolean) => void): Connection {
   );
 
   return useMemo(
-    () => ({ lostAt, met, heardAt: () => heard.current, turn, brokenOff, failure, settle, watch }),
-    [lostAt, met, turn, brokenOff, failure, settle, watch],
+    () => ({ lostAt, met, heardAt: () => heard.current, turn, brokenOff, failure, ask, settle, watch }),
+    [lostAt, met, turn, brokenOff, failure, ask, settle, watch],
   );
 }
