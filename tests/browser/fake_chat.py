@@ -21,13 +21,16 @@ ANSWER = ("This ", "is ", "the ", "whole ", "answer.")
 
 class FakeChat:
     """
-    One process-wide conversation per thread id; ``refusing`` turns every new connection away. What stands in
+    One process-wide conversation per thread id.
+
+    ``refusing`` turns every new connection away; ``late`` answers probes after the next message only. What stands in
     ``failures``, codes and sentences, fails the next answers and starts of the sandbox, one each.
     """
 
     def __init__(self) -> None:
         self.refusing = False
         self.failures: list[tuple[str, str]] = []
+        self.late = False
         self.histories: dict[str, list[dict[str, Any]]] = {}
         self.received: list[dict[str, Any]] = []
         self.sandbox: dict[str, Any] = {"state": "stopped"}
@@ -35,6 +38,7 @@ class FakeChat:
         self.deletable = True
         self.codex = FakeCodex()
         self._running: dict[str, str] = {}
+        self._probes: list[str] = []
 
     def app(self, page: str) -> Starlette:
         """The HTTP and WebSocket sides; *page* is the origin that may call."""
@@ -97,6 +101,8 @@ class FakeChat:
         """Whether the connection is dropped after this frame."""
         match frame["type"]:
             case "cf_agent_use_chat_request":
+                while self._probes:
+                    await wire.send(type="cf_agent_stream_resume_none", reason="idle", probeId=self._probes.pop())
                 message = json.loads(frame["init"]["body"])["messages"][-1]
                 history = self.histories.setdefault(thread, [])
                 if message not in history:
@@ -104,6 +110,8 @@ class FakeChat:
                 return await self._answer(wire, thread, frame["id"], message["parts"][0]["text"])
             case "cf_agent_stream_resume_request" if thread in self._running:
                 await wire.send(type="cf_agent_stream_resuming", id=self._running[thread], probeId=frame["probeId"])
+            case "cf_agent_stream_resume_request" if self.late:
+                self._probes.append(frame["probeId"])
             case "cf_agent_stream_resume_request":
                 await wire.send(type="cf_agent_stream_resume_none", reason="idle", probeId=frame["probeId"])
             case "cf_agent_stream_resume_ack":
@@ -118,6 +126,8 @@ class FakeChat:
             code, sentence = self.failures.pop(0)
             del self._running[thread]
             await wire.send_response(request, sentence, done=True, error=True, code=code)
+        elif text.startswith(("wait", "elsewhere", "too large")):
+            await self._surprise(wire, thread, request, text)
         elif text.startswith("hang"):
             await wire.words(request, ANSWER[:2])
         elif text.startswith("fail"):
@@ -155,6 +165,22 @@ class FakeChat:
             self._finish(thread)
         return False
 
+    async def _surprise(self, wire: "Wire", thread: str, request: str, text: str) -> None:
+        if text.startswith("wait"):
+            self.sandbox = {"state": "running"}
+            await wire.notice(type="data-sandbox", data={"state": "running", "detail": "ready"}, transient=True)
+        elif text.startswith("elsewhere"):
+            await wire.words(request, ANSWER)
+            await wire.send_response(request, done=True, outcome="completed")
+            self._finish(thread)
+            question = {"id": "from-another-tab", "role": "user", "parts": [{"type": "text", "text": "And what else?"}]}
+            self.histories[thread].append(question)
+            await wire.notice(type="data-history", data={}, transient=True)
+        else:
+            self.histories[thread].pop()
+            del self._running[thread]
+            await wire.close(1009)
+
     def _finish(self, thread: str) -> None:
         request = self._running.pop(thread)
         parts = [{"type": "text", "text": "".join(ANSWER), "state": "done"}]
@@ -179,6 +205,14 @@ class Wire:
     async def send_response(self, request: str, body: str = "", **fields: object) -> None:
         """One frame of an answer."""
         await self.send(type="cf_agent_use_chat_response", id=request, body=body, **({"done": False} | fields))
+
+    async def notice(self, **chunk: object) -> None:
+        """One chunk outside of any answer."""
+        await self.send_response("notice-1", json.dumps(chunk), done=True, outcome="completed")
+
+    async def close(self, code: int) -> None:
+        """The end, as the other side gives it."""
+        await self._socket.close(code)
 
     async def chunk(self, request: str, *, replay: bool = False, **chunk: object) -> None:
         """One chunk of an answer."""

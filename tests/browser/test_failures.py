@@ -47,6 +47,54 @@ def test_only_the_last_message_is_sent(opened: Page, fake_stack: FakeStack) -> N
     assert ["first" in request["init"]["body"] for request in requests] == [True, False]
 
 
+def test_a_message_is_not_called_unanswered_before_its_answer_begins(page: Page, fake_stack: FakeStack) -> None:
+    """
+    Sent before the server has said that nothing is under way, which on a slow machine is the first thing to come.
+    """
+    fake_stack.chat.late = True
+    page.goto(fake_stack.web_url)
+    send(page, "wait for it")
+
+    expect(page.get_by_text("Sandbox running")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    expect(page.get_by_text("No answer came")).to_be_hidden()
+
+
+def test_a_history_that_does_not_fit_a_frame_is_fetched(opened: Page) -> None:
+    """
+    What another tab asked is there, in its place, and nothing that was there is gone.
+    """
+    send(opened, "elsewhere")
+
+    expect(opened.get_by_role("article")).to_have_count(3)
+    expect(opened.get_by_role("article").last).to_contain_text("And what else?")
+    expect(opened.get_by_label("Answer")).to_have_text(WHOLE)
+
+
+def test_too_long_a_message_is_not_sent(opened: Page, fake_stack: FakeStack) -> None:
+    """
+    The page says how much it may be; what it is escaped into counts, since a frame has a limit, too.
+    """
+    for text in ("x" * 200_000, '"' * 12_000):
+        opened.get_by_label("Message").fill(text)
+
+        expect(opened.get_by_text("24 KB is the most")).to_be_visible()
+        expect(opened.get_by_role("button", name="Send")).to_be_disabled()
+    assert not any("init" in frame for frame in fake_stack.chat.received)
+
+
+def test_a_socket_that_ends_over_too_large_a_frame_is_explained(opened: Page) -> None:
+    """
+    API Gateway ends it with 1009: the page says what to do, does not wait, and goes on when it is connected again.
+    """
+    send(opened, "too large")
+
+    expect(opened.get_by_role("alert")).to_contain_text("24 KB is the most")
+    expect(opened.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
+    send(opened, "short")
+    expect(opened.get_by_label("Answer")).to_have_text(WHOLE)
+
+
 def test_an_error_can_be_tried_again(opened: Page, fake_stack: FakeStack) -> None:
     """
     The sentence of an error frame is shown; trying again asks the same message.

@@ -81,6 +81,33 @@ def test_slow_socket_does_not_hold_up_the_others():
     assert bodies(connections, "slow") == bodies(connections, "fast")
 
 
+def test_dead_sockets_hold_up_nobody():
+    """However many hang at once: neither the others' frames wait for them, nor what the turn does beside."""
+    hang = threading.Event()
+    arrived = threading.Event()
+    dead = [f"dead-{n}" for n in range(20)]
+
+    class Hanging(FakeConnections):
+        def post(self, connection_id, frame):
+            if connection_id in dead:
+                hang.wait(10)
+            else:
+                arrived.set()
+            return super().post(connection_id, frame)
+
+    async def main():
+        writers = Writers(connections=Hanging(), request_id="r", on_gone=print)
+        writers.sync([socket(name) for name in (*dead, "fast")])
+        writers.chunk({"n": 0})
+        try:
+            assert await asyncio.wait_for(asyncio.to_thread(arrived.wait, 5), 8)
+        finally:
+            hang.set()
+        await writers.close()
+
+    asyncio.run(main())
+
+
 def test_late_socket_attaches_with_a_replay():
     """It gets nothing until it asks, then everything from the beginning, then what follows; nothing twice."""
     connections = FakeConnections()

@@ -1,5 +1,6 @@
 import { type FormEvent, type KeyboardEvent, type ReactNode, type RefObject, useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
+import { excessOf } from "./size";
 
 interface ComposerProps {
   field: RefObject<HTMLTextAreaElement | null>;
@@ -14,12 +15,9 @@ interface ComposerProps {
   children: ReactNode;
 }
 
-/** The backend takes messages up to 24 KB; the frame around the text needs a little of it. */
-const MAX_BYTES = 23_000;
-
 /** Where a message is written. Enter sends, Shift+Enter breaks the line, Escape stops an answer. */
 export function Composer({ field, draft, onDraft, ready, onSend, onStop, children }: ComposerProps) {
-  const excess = new TextEncoder().encode(draft).length - MAX_BYTES;
+  const excess = excessOf(draft);
   const complete = onStop === null && draft.trim() !== "" && excess <= 0;
   // What is sent before there is a connection goes out as soon as there is one.
   const [held, setHeld] = useState(false);
@@ -56,7 +54,11 @@ export function Composer({ field, draft, onDraft, ready, onSend, onStop, childre
 
   return (
     <form className="composer" onSubmit={onSubmit}>
-      {excess > 0 && <p className="hint">This message is {excess.toLocaleString("en")} bytes too long.</p>}
+      {excess > 0 && (
+        <p className="hint">
+          This message is {excess.toLocaleString("en")} bytes too long: 24 KB is the most. Please send it in parts.
+        </p>
+      )}
       <div className="field">
         <textarea
           ref={field}

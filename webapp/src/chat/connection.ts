@@ -10,7 +10,7 @@ export type Turn = "unknown" | "none" | "asked" | "running";
 /** What a socket ends with over a frame that is too large (RFC 6455, "message too big"). */
 const TOO_LARGE = 1009;
 const TOO_LONG: Failure = {
-  sentence: "This message is too long: 24 KB is the most. Please send it in several parts, or as a file.",
+  sentence: "This message is too long: 24 KB is the most. Please send it in parts.",
   code: "too_large",
 };
 

@@ -10,6 +10,7 @@ A socket that cannot be given everything is closed: its client comes back, and i
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -25,6 +26,8 @@ BACKOFF = (0.1, 0.3, 1.0)
 DRAIN = 5
 # A client says at once that it wants what it was offered.
 ACK_SOON = 5
+# Of their own, and more than a thread has sockets: posts that hang must not keep a lease from being renewed.
+_THREADS = ThreadPoolExecutor(32, "post")
 
 
 @dataclass(slots=True)
@@ -203,7 +206,8 @@ class Writers:
     async def _post(self, connection_id: str, frame: str) -> bool:
         for pause in BACKOFF:
             try:
-                return await asyncio.to_thread(self.connections.post, connection_id, frame)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(_THREADS, self.connections.post, connection_id, frame)
             except RateLimitedError:
                 await asyncio.sleep(pause)
         logger.warning("socket takes no frames", connection_id=connection_id)
