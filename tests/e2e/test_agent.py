@@ -208,10 +208,10 @@ def test_frame_that_cannot_be_read_is_answered_in_words(shared, frame, code):
 
 
 def test_message_that_is_too_long_is_refused(shared):
-    """200 KB are over the limit; the request ends with a code and a sentence, and nothing of it is stored."""
+    """25 KB are over the limit; the request ends with a code and a sentence, and nothing of it is stored."""
     before = len(shared.messages())
     with shared.tab() as tab:
-        answer = tab.answer(tab.ask("x" * 200_000))
+        answer = tab.answer(tab.ask("x" * 25_000))
 
     assert ("error", "too_large") == (answer.outcome, answer.last["code"])
     assert "24 KB" in answer.last["body"]

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from local.stack.aws_clients import client
 from local.stack.marks import mark_of, marked_processes
 from local.stack.ports import Ports
+from local.stack.session_token import session_token
 from tests.stacks import ROOT, UP_SECONDS, run_stack, stack_file
 from tests.waiting import eventually
 
@@ -77,6 +80,27 @@ def test_two_stacks_run_side_by_side(stack, state):
     for file in (stack, other):
         assert answers(file.web_url)
         assert answers(f"{file.http_url}/health")
+
+
+@pytest.mark.parametrize("part", ["aws", "gateway"])
+def test_sockets_end_with_what_serves_them(state, part):
+    """
+    At once, so that whoever waits for an answer comes back; that works as soon as everything is there again.
+    """
+    file = stack_file(state)
+    address = f"{file.ws_url}?thread=t&token={session_token(file, thread='t', user='ann', ttl=60)}"
+    with connect(address, open_timeout=30) as tab:
+        os.kill(file.pids[part], signal.SIGKILL)
+        with pytest.raises(ConnectionClosed):
+            tab.recv(timeout=5)
+
+    done = run_stack("up", state=state)
+    assert done.returncode == 0, done.stderr
+    file = stack_file(state)
+    address = f"{file.ws_url}?thread=t&token={session_token(file, thread='t', user='ann', ttl=60)}"
+    with connect(address, open_timeout=30) as tab:
+        tab.send('{"type": "cf_agent_stream_resume_request", "probeId": "p"}')
+        assert "cf_agent_stream_resume_none" in tab.recv(timeout=30)
 
 
 @pytest.mark.parametrize("part", ["aws", "gateway", "ecs", "web", "idp"])

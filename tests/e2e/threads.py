@@ -20,9 +20,11 @@ class Thread:
             base_url=stack.http_url, headers={"Authorization": f"Bearer {self.token}"}, timeout=httpx.Timeout(60)
         )
 
-    def tab(self) -> AbstractContextManager[ChatClient]:
-        """Open a tab."""
-        return ChatClient.open(self.stack.ws_url, thread=self.name, token=self.token)
+    def tab(self, *, rules: str = "") -> AbstractContextManager[ChatClient]:
+        """Open a tab; the gateway keeps *rules* such as ``life_seconds=2`` for it."""
+        gateway, _, path = self.stack.ws_url.removeprefix("ws://").partition("/")
+        address = f"ws://{gateway}/_with/{rules}/{path}" if rules else self.stack.ws_url
+        return ChatClient.open(address, thread=self.name, token=self.token)
 
     def messages(self) -> list[dict]:
         """Return the stored messages."""
