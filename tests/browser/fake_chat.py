@@ -107,6 +107,10 @@ class FakeChat:
                 history = self.histories.setdefault(thread, [])
                 if message not in history:
                     history.append(message)
+                if self.failures:
+                    code, sentence = self.failures.pop(0)
+                    await wire.send_response(frame["id"], sentence, done=True, error=True, code=code)
+                    return False
                 return await self._answer(wire, thread, frame["id"], message["parts"][0]["text"])
             case "cf_agent_stream_resume_request" if thread in self._running:
                 await wire.send(type="cf_agent_stream_resuming", id=self._running[thread], probeId=frame["probeId"])
@@ -122,11 +126,7 @@ class FakeChat:
 
     async def _answer(self, wire: "Wire", thread: str, request: str, text: str) -> bool:
         self._running[thread] = request
-        if self.failures:
-            code, sentence = self.failures.pop(0)
-            del self._running[thread]
-            await wire.send_response(request, sentence, done=True, error=True, code=code)
-        elif text.startswith(("wait", "elsewhere", "too large")):
+        if text.startswith(("wait", "elsewhere", "too large")):
             await self._surprise(wire, thread, request, text)
         elif text.startswith("hang"):
             await wire.words(request, ANSWER[:2])

@@ -96,8 +96,8 @@ def test_dead_sockets_hold_up_nobody():
             return super().post(connection_id, frame)
 
     async def main():
-        writers = Writers(connections=Hanging(), request_id="r", on_gone=print)
-        writers.sync([socket(name) for name in (*dead, "fast")])
+        writers = Writers(connections=Hanging(), request_id="r", own="a", on_gone=print)
+        writers.sync(sockets(*dead, "fast"), {})
         writers.chunk({"n": 0})
         try:
             assert await asyncio.wait_for(asyncio.to_thread(arrived.wait, 5), 8)
