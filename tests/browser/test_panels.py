@@ -142,6 +142,23 @@ def test_a_thread_that_cannot_be_deleted_stays(opened: Page, fake_stack: FakeSta
     expect(opened.get_by_role("heading", name="A new thread")).to_be_visible()
 
 
+def test_a_dialog_stays_when_what_it_was_opened_from_is_hidden(opened: Page) -> None:
+    """
+    A window that gets narrow hides the list of threads, but not the question that was asked from it.
+    """
+    send(opened, "hello")
+    opened.get_by_role("button", name="Delete hello").click()
+    opened.set_viewport_size({"width": 375, "height": 700})
+    dialog = opened.get_by_role("dialog", name="Delete this thread?")
+    expect(opened.get_by_role("navigation", name="Threads")).to_be_hidden()
+
+    dialog.get_by_role("button", name="Cancel").click()
+
+    expect(dialog).to_be_hidden()
+    send(opened, "hello again")
+    expect(opened.get_by_label("Answer")).to_have_count(2)
+
+
 def test_a_name_of_ones_own_wins(opened: Page) -> None:
     """
     A thread is named after its first message until its user gives it a name; Escape keeps the old one.

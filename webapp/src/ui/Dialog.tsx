@@ -1,4 +1,5 @@
 import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
+import { createPortal } from "react-dom";
 
 interface DialogProps {
   title: string;
@@ -18,10 +19,13 @@ export function Dialog({ title, className, onClose, children }: DialogProps) {
     element?.showModal();
     return () => element?.close();
   }, []);
-  return (
+  // Not within what it was opened from: on a narrow screen that may be hidden, and a dialog that is hidden with it would
+  // still keep the rest of the page from being used.
+  return createPortal(
     <dialog ref={dialog} className={className} aria-labelledby={heading} onCancel={onClose}>
       <h2 id={heading}>{title}</h2>
       {children}
-    </dialog>
+    </dialog>,
+    document.body,
   );
 }
