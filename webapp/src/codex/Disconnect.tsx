@@ -1,4 +1,3 @@
-import { useState } from "react";
 import { Confirmation } from "../ui/Confirmation";
 import type { Calls } from "./calls";
 
@@ -13,26 +12,13 @@ interface DisconnectProps {
 
 /** Takes the connection back, after a question; perhaps for another one. */
 export function Disconnect({ calls, account, anew, onClose, onDisconnected }: DisconnectProps) {
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<string | null>(null);
-  const confirm = async () => {
-    setBusy(true);
-    setProblem(null);
-    try {
-      await calls.disconnect();
-      onDisconnected();
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error));
-      setBusy(false);
-    }
-  };
   return (
     <Confirmation
       title={anew ? "Sign in anew?" : "Disconnect ChatGPT?"}
       action={anew ? "Disconnect and sign in" : "Disconnect"}
       doing="Disconnecting…"
-      busy={busy}
-      onConfirm={() => void confirm()}
+      onConfirm={() => calls.disconnect()}
+      onDone={onDisconnected}
       onCancel={onClose}
     >
       <p>
@@ -40,11 +26,6 @@ export function Disconnect({ calls, account, anew, onClose, onDisconnected }: Di
         {anew ? "until you have signed in again" : "from then on"}. Nothing of the conversation is lost.{" "}
         {anew ? "The new sign-in begins at once." : "You can connect again at any time."}
       </p>
-      {problem !== null && (
-        <p className="failure" role="alert">
-          {problem}
-        </p>
-      )}
     </Confirmation>
   );
 }

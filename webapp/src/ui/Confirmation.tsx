@@ -1,4 +1,4 @@
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 import { Dialog } from "./Dialog";
 
 interface ConfirmationProps {
@@ -6,23 +6,43 @@ interface ConfirmationProps {
   /** What the button that does it says, and what it says meanwhile. */
   action: string;
   doing: string;
-  /** While it is being done. */
-  busy: boolean;
-  onConfirm: () => void;
+  /** Does it. What it throws is shown, and it can be tried again. */
+  onConfirm: () => Promise<void>;
+  /** Told once it is done. */
+  onDone: () => void;
   onCancel: () => void;
   children: ReactNode;
 }
 
-/** Asks before something that cannot be taken back. */
-export function Confirmation({ title, action, doing, busy, onConfirm, onCancel, children }: ConfirmationProps) {
+/** Asks before something that cannot be taken back, and does it. */
+export function Confirmation({ title, action, doing, onConfirm, onDone, onCancel, children }: ConfirmationProps) {
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<string | null>(null);
+  const confirm = async () => {
+    setBusy(true);
+    setProblem(null);
+    try {
+      await onConfirm();
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+      setBusy(false);
+      return;
+    }
+    onDone();
+  };
   return (
     <Dialog title={title} className="confirmation" onClose={onCancel}>
       {children}
+      {problem !== null && (
+        <p className="failure" role="alert">
+          {problem}
+        </p>
+      )}
       <div className="actions">
         <button type="button" onClick={onCancel}>
           Cancel
         </button>
-        <button type="button" className="danger" disabled={busy} onClick={onConfirm}>
+        <button type="button" className="danger" disabled={busy} onClick={() => void confirm()}>
           {busy ? doing : action}
         </button>
       </div>
