@@ -53,6 +53,7 @@ def test_lack_of_room_is_told_and_can_be_tried_again(page: Page, state: Path) ->
     page.get_by_label("Message").fill("say there is room")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("no room for another sandbox", timeout=START_MS)
+    expect(page.get_by_role("alert")).to_contain_text("sandbox_unavailable")
 
     page.get_by_role("button", name="Try again").click()
 

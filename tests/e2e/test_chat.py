@@ -156,21 +156,28 @@ def test_dead_sandbox_is_said_and_replaced(thread, stack, victim):
 
 
 @pytest.mark.parametrize(
-    ("thread_id", "change"), [("another", {}), (None, {"user": "bob"}), (None, {"ttl": -60}), (None, {"garbage": True})]
+    "held",
+    [{"thread": "another"}, {"user": "bob"}, {"ttl": -60}, {"token": "garbage"}, {"token": ""}],
+    ids=["of another thread", "of another user", "expired", "garbage", "none at all"],
 )
-def test_socket_opens_only_for_the_owner(thread, stack, token, thread_id, change):
-    """Another thread's token, another user's, an expired one and none at all are refused at the handshake."""
+def test_socket_opens_only_for_the_owner(thread, stack, token, held):
+    """With another thread's token, another user's, an expired one, garbage and none the handshake is refused."""
     thread.sandbox()
-    bad = (
-        "garbage"
-        if change.get("garbage")
-        else token(thread_id or thread.name, change.get("user", "ann"), change.get("ttl", 900))
-    )
+    bad = held.get("token", token(held.get("thread", thread.name), held.get("user", "ann"), held.get("ttl", 900)))
     with pytest.raises(InvalidStatus) as refused, ChatClient.open(stack.ws_url, thread=thread.name, token=bad):
         pass
     assert refused.value.response.status_code in (401, 403)
     answer = httpx.get(f"{stack.http_url}/agents/chat/{thread.name}/get-messages", params={"token": bad}, timeout=30)
     assert answer.json()["code"] in ("unauthorized", "forbidden")
+
+
+@pytest.mark.parametrize("thread_id", ["a/b", "x" * 129, "", "Ann's"])
+def test_socket_of_what_is_no_thread_is_refused(stack, token, thread_id):
+    """A slash, too long, nothing, or another sign: the handshake is refused, whatever the token says."""
+    bad = token(thread_id, "ann")
+    with pytest.raises(InvalidStatus) as refused, ChatClient.open(stack.ws_url, thread=thread_id, token=bad):
+        pass
+    assert refused.value.response.status_code in (401, 403)
 
 
 def test_sandbox_can_be_started_looked_at_and_stopped(thread):

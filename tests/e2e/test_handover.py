@@ -65,3 +65,15 @@ def test_tabs_that_come_around_handovers_see_the_whole_answer(stack, thread, sho
 
     assert {TEXT} == {" ".join(answer.text.split()) for answer in seen}
     assert handovers(stack, thread.name) >= 3
+
+
+def test_ask_keeps_its_time_over_handovers(stack, thread):
+    """However often the function changes while the agent waits, it waits no longer than it should."""
+    with turn_settings(stack, HANDOVER_SECONDS=3, ASK_SECONDS=9), thread.tab() as tab:
+        request = tab.ask("run: rm -rf nothing-of-that-name")
+        tab.until("tool-approval-request")
+        answer = tab.answer(request, seconds=40)
+
+    assert "tool-output-denied" in answer.kinds()
+    assert answer.outcome in ("completed", "aborted")
+    assert handovers(stack, thread.name) >= 2

@@ -100,6 +100,24 @@ def test_keys_are_in_no_definition_override_log_or_file_of_a_sandbox(thread, key
     assert [path for path in files for key in KEYS.values() if key.encode() in path.read_bytes()] == []
 
 
+def test_keys_cannot_be_printed_by_a_command_of_the_agent(thread):
+    """Not from its environment, not from any process it can see, and not from the files that it can read."""
+    # In a shell of its own, whose paths OpenCode does not ask about; and the keys not as they are, since the search is
+    # not to find what it looks for in its own command.
+    search = (
+        "sh -c 'env > seen; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline >> seen 2> errors;"
+        " find ~ . -type f -size -9999k -exec cat {} + >> seen 2> errors;"
+        ' grep -a -c "OPENCODE_" seen; grep -a -c "[c]anary-" seen\'; true'
+    )
+    with thread.tab() as tab:
+        answer = tab.answer(tab.ask(f"run: {search}", model="default/demo"))
+
+    *_, last = [chunk["output"] for chunk in answer.chunks if chunk["type"] == "tool-output-available"]
+    opencodes_own, keys = last["output"].split()
+    assert int(opencodes_own) > 0
+    assert "0" == keys
+
+
 def test_ask_that_nobody_answers_ends(keyed, thread):
     """After its time the agent is told no, and the turn goes on to its end without the user."""
     with turn_settings(keyed, ASK_SECONDS=2), thread.tab() as tab:

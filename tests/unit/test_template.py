@@ -48,6 +48,15 @@ def test_expired_leases_are_looked_for_every_minute(template):
     assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(1 minute)")
 
 
+def test_limits_of_a_turn_are_as_promised(template):
+    """Fifteen minutes for the user's answer, three hours in all; and a function hands over before its own time ends."""
+    defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
+
+    assert (900, 10800) == (defaults["AskSeconds"], defaults["TurnSeconds"])
+    latest = template["Parameters"]["HandoverSeconds"]["MaxValue"]
+    assert latest < functions(template)["ChatTurnFunction"]["Timeout"]
+
+
 @pytest.mark.parametrize("secret", ["SessionSecret", "CallSecret"])
 def test_secrets_are_generated(template, secret):
     """No secret stands in the template or its parameters."""
