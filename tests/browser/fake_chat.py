@@ -37,6 +37,8 @@ class FakeChat:
         self.models: list[dict[str, Any]] | None = None
         self.deletable = True
         self.codex = FakeCodex()
+        # What a probe is told while an answer is under way.
+        self.told: tuple[str, ...] = ("resuming",)
         self._running: dict[str, str] = {}
         self._probes: list[str] = []
 
@@ -112,12 +114,11 @@ class FakeChat:
                     await wire.send_response(frame["id"], sentence, done=True, error=True, code=code)
                     return False
                 return await self._answer(wire, thread, frame["id"], message["parts"][0]["text"])
-            case "cf_agent_stream_resume_request" if thread in self._running:
-                await wire.send(type="cf_agent_stream_resuming", id=self._running[thread], probeId=frame["probeId"])
-            case "cf_agent_stream_resume_request" if self.late:
+            case "cf_agent_stream_resume_request" if self.late and thread not in self._running:
                 self._probes.append(frame["probeId"])
             case "cf_agent_stream_resume_request":
-                await wire.send(type="cf_agent_stream_resume_none", reason="idle", probeId=frame["probeId"])
+                for answer in self.told if thread in self._running else ("none",):
+                    await wire.tell(answer, self._running.get(thread), frame["probeId"])
             case "cf_agent_stream_resume_ack":
                 await wire.words(frame["id"], ANSWER, replay=True)
                 await wire.send_response(frame["id"], done=True, outcome="completed", replay=True)
@@ -201,6 +202,13 @@ class Wire:
     async def send(self, **frame: object) -> None:
         """One frame."""
         await self._socket.send_text(json.dumps(frame))
+
+    async def tell(self, answer: str, request: str | None, probe: str) -> None:
+        """What a probe is answered: that there is something to attach to, or ``none``."""
+        if answer == "none":
+            await self.send(type="cf_agent_stream_resume_none", reason="idle", probeId=probe)
+        else:
+            await self.send(type="cf_agent_stream_resuming", id=request, probeId=probe)
 
     async def send_response(self, request: str, body: str = "", **fields: object) -> None:
         """One frame of an answer."""

@@ -138,6 +138,27 @@ def test_a_lost_connection_costs_nothing(opened: Page, text: str) -> None:
     expect(opened.get_by_role("button", name="Send")).to_be_visible()
 
 
+@pytest.mark.parametrize("told", [("none", "resuming"), ("resuming", "none"), ("resuming", "resuming")])
+def test_an_offer_counts_whatever_else_a_tab_was_told(
+    opened: Page, fake_stack: FakeStack, told: tuple[str, ...]
+) -> None:
+    """
+    Where two functions answer a probe, one before and one after an answer began, a tab shows that answer, and once.
+    """
+    send(opened, "hang")
+    expect(opened.get_by_label("Answer")).to_have_text("This is")
+    fake_stack.chat.told = told
+
+    other = opened.context.new_page()
+    other.goto(opened.url)
+
+    expect(other.get_by_label("Answer")).to_have_text(WHOLE)
+    expect(other.get_by_role("button", name="Send")).to_be_visible()
+    expect(other.get_by_label("Answer")).to_have_count(1)
+    acks = [frame for frame in fake_stack.chat.received if frame["type"] == "cf_agent_stream_resume_ack"]
+    assert len(acks) == 1
+
+
 def test_silence_is_not_waited_out(opened: Page) -> None:
     """
     After 75 s of nothing the page stops waiting; checking again attaches to what the server still does.
