@@ -269,6 +269,8 @@ def test_deleted_thread_is_gone(thread):
         tab.answer(tab.ask("say hello"))
     removed = thread.http.delete(f"/api/threads/{thread.name}").raise_for_status().json()["removed"]
 
-    assert {"messages": 2, "turns": 1, "sandboxes": 1} == {k: v for k, v in removed.items() if k != "sockets"}
+    assert {"messages": 2, "turns": 1, "sandboxes": 1, "grants": 0} == {
+        k: v for k, v in removed.items() if k != "sockets"
+    }
     assert [] == thread.messages()
     assert "stopped" == thread.sandbox()["state"]
