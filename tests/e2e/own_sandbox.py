@@ -9,7 +9,7 @@ call it as any other.
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -29,7 +29,7 @@ from local.stack.ports import Ports
 from local.stack.stack_file import StackFile
 from sandbox_ctl.callkeys import CallSigner
 from sandbox_ctl.daemon import PORT, DaemonClient
-from sandbox_ctl.launcher import Task
+from sandbox_ctl.launcher import Launcher, Task
 from sandbox_ctl.models import Model, ModelAccess
 from sandbox_ctl.sandboxes import Sandbox, SandboxStore
 from sandbox_ctl.service import SandboxService
@@ -49,57 +49,68 @@ _numbers = count(1)
 def own_sandbox(stack: StackFile, state: Path, *, thread_id: str, directory: Path) -> Iterator[None]:
     """Have the thread's sandbox run until the end of the block; *state* is the stack's own directory."""
     with httpx.Client(trust_env=False) as http, ExitStack() as running:
-        functions = client("lambda", stack.aws_url)
-        deployed = functions.get_function_configuration(FunctionName="threadbox-sandbox-ctl")["Environment"][
-            "Variables"
-        ]
-        secrets = client("secretsmanager", stack.aws_url)
-        signer = CallSigner(secret=JsonSecret(client=secrets, arn=deployed["CALL_SECRET_ARN"]))
-        table = boto3.resource("dynamodb", endpoint_url=stack.aws_url).Table(stack.outputs["TableName"])
-        store = SandboxStore(table=table)
-        model = Model(base_url=deployed["MODEL_BASE_URL"], name=deployed["MODEL_NAME"])
-        service = SandboxService(
-            store=store,
-            grants=GrantStore(table=table),
-            starter=Starter(
-                store=store,
-                launcher=NetworkLauncher(stack, Layout.of(state).idp / CERTIFICATE, directory, running),
-                daemon=DaemonClient(http=http, signer=signer),
-                models=lambda: ModelAccess(model=model),
-            ),
-            signer=signer,
-            task_definition=deployed["TASK_DEFINITION"],
-        )
-        eventually(lambda: isinstance(service.ensure(thread_id, scope="signin"), Access), seconds=START_SECONDS)
+        launcher = NetworkLauncher(stack, Layout.of(state).idp / CERTIFICATE, directory, running)
+        control = sandbox_control(stack, launcher, http)
+        eventually(lambda: isinstance(control.ensure(thread_id, scope="signin"), Access), seconds=START_SECONDS)
         yield
+
+
+def sandbox_control(stack: StackFile, launcher: Launcher, http: httpx.Client) -> SandboxService:
+    """sandbox_ctl as it is deployed, but for the launcher."""
+    function = client("lambda", stack.aws_url).get_function_configuration(FunctionName="threadbox-sandbox-ctl")
+    deployed = function["Environment"]["Variables"]
+    secret = JsonSecret(client=client("secretsmanager", stack.aws_url), arn=deployed["CALL_SECRET_ARN"])
+    signer = CallSigner(secret=secret)
+    table = boto3.resource("dynamodb", endpoint_url=stack.aws_url).Table(stack.outputs["TableName"])
+    store = SandboxStore(table=table)
+    models = ModelAccess(model=Model(base_url=deployed["MODEL_BASE_URL"], name=deployed["MODEL_NAME"]))
+    daemon = DaemonClient(http=http, signer=signer)
+    return SandboxService(
+        store=store,
+        grants=GrantStore(table=table),
+        starter=Starter(store=store, launcher=launcher, daemon=daemon, models=lambda: models),
+        signer=signer,
+        task_definition=deployed["TASK_DEFINITION"],
+    )
 
 
 @dataclass
 class NetworkLauncher:
-    """Starts tasks as processes in networks of their own; they end with *running*."""
+    """Starts the one task there is, as a process in a network of its own that ends with *running*."""
 
     stack: StackFile
     authority: Path
     directory: Path
     running: ExitStack
-    tasks: dict[str, Task] = field(default_factory=dict)
+    task: Task | None = None
 
     def launch(self, sandbox: Sandbox) -> str:
-        """Start the one task there is."""
-        for arn in self.tasks:
-            return arn
+        """Start it, the first time."""
+        if self.task is None:
+            self.task = self._start(sandbox.launch.environment)
+        return self.task.arn
+
+    def describe(self, task_arn: str) -> Task:
+        """Return it as it was started: it ends with the test."""
+        assert self.task is not None
+        return self.task
+
+    def stop(self, task_arn: str, *, reason: str) -> None:
+        """Let it run until the test ends."""
+
+    def _start(self, given: dict[str, str]) -> Task:
         arn = f"arn:aws:ecs:us-east-1:000000000000:task/threadbox/{uuid4().hex}"
+        metadata = self.running.enter_context(task_metadata(arn))
         # Far from the addresses that the stack's own sandboxes get first.
         address = f"{Ports(self.stack.ports['aws']).sandbox_network}.254.{next(_numbers)}"
-        metadata = self.running.enter_context(task_metadata(arn))
         image = Image.find(ROOT / "images" / "opencode")
-        prepare(self.directory, agent_owns=False)
         egress = Egress(proxy_url=f"http://{LOOPBACK}:{self.stack.ports['idp_proxy']}", authority=self.authority)
+        prepare(self.directory, agent_owns=False)
         environment = {
             "PATH": "/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
-            **sandbox.launch.environment,
+            **given,
             **places(image, self.directory, namespaces=False),
             **egress.environment(namespaces=False),
             "SANDBOXD_HOST": address,
@@ -107,19 +118,14 @@ class NetworkLauncher:
             "SANDBOXD_BOOT_SECONDS": str(START_SECONDS),
             "ECS_CONTAINER_METADATA_URI_V4": f"http://{LOOPBACK}:{metadata}",
         }
-        reach = [metadata, self.stack.ports["idp_proxy"], self.stack.ports["model"]]
-        plan = Plan(command=[str(image.python), "-m", "sandboxd"], address=address, port=PORT, reach=reach)
-        log = self.directory / "log"
-        self.running.enter_context(in_own_network(plan, environment=environment, log=log))
-        self.tasks[arn] = Task(arn=arn, running=True, stopped=False, address=address)
-        return arn
-
-    def describe(self, task_arn: str) -> Task:
-        """Return the task."""
-        return self.tasks[task_arn]
-
-    def stop(self, task_arn: str, *, reason: str) -> None:
-        """Let it run: it ends with the test."""
+        plan = Plan(
+            command=[str(image.python), "-m", "sandboxd"],
+            address=address,
+            port=PORT,
+            reach=[metadata, self.stack.ports["idp_proxy"], self.stack.ports["model"]],
+        )
+        self.running.enter_context(in_own_network(plan, environment=environment, log=self.directory / "log"))
+        return Task(arn=arn, running=True, stopped=False, address=address)
 
 
 @contextmanager
