@@ -77,16 +77,18 @@ def test_what_the_provider_sent_back_connects_once(ann):
 
 def test_answer_belongs_to_its_thread_and_user(ann, bob):
     """That of another thread changes nothing in either; another's token brings nothing; each own one still connects."""
-    sent_to_ann, sent_to_bob = (each.sent_back(each.begin(method=0)) for each in (ann, bob))
-
     with (
+        # Open pages: whom nobody watches is soon given up here.
+        ann.thread.tab(),
+        bob.thread.tab(),
         bob.client(bob.new_token(ann.thread.name, "bob")) as intruder,
         bob.client(bob.thread.token) as stranger,
     ):
+        sent_to_ann, sent_to_bob = (each.sent_back(each.begin(method=0)) for each in (ann, bob))
         crossed = ann.complete(sent_to_bob)
         answers = [ann.complete(sent_to_ann, client) for client in (intruder, stranger)]
-    states = [each.attempt()["status"] for each in (ann, bob)]
-    completed = [ann.complete(sent_to_ann), bob.complete(sent_to_bob)]
+        states = [each.attempt()["status"] for each in (ann, bob)]
+        completed = [ann.complete(sent_to_ann), bob.complete(sent_to_bob)]
 
     assert refused(crossed)
     assert all(refused(answer) for answer in answers)
