@@ -59,8 +59,8 @@ def test_idle_socket_is_closed_and_forgotten(shared, table):
 
 def test_answer_outlives_its_socket(shared):
     """A socket that has lived too long ends in the middle of an answer; the next one gets that from its beginning."""
-    with shared.tab(rules="life_seconds=2") as tab:
-        request = tab.ask("stream 60 words every 100 ms")
+    with shared.tab(rules="life_seconds=5") as tab:
+        request = tab.ask("stream 120 words every 100 ms")
         assert 1001 == closed(tab)
 
     with shared.tab() as tab:
@@ -70,7 +70,7 @@ def test_answer_outlives_its_socket(shared):
         answer = tab.answer(request)
 
     assert ("completed", shared.texts()[-1]) == (answer.outcome, answer.text)
-    assert answer.text.split() == [f"word{number}" for number in range(1, 61)]
+    assert answer.text.split() == [f"word{number}" for number in range(1, 121)]
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
