@@ -44,8 +44,8 @@ def test_socket_that_does_not_read_slows_nobody_and_is_given_up(running):
 
         async def turn():
             connections = ConnectionsClient(client=running.management())
-            writers = Writers(connections=connections, request_id="r", on_gone=gone.append)
-            writers.sync([Socket(thread_id="t", connection_id=each, user_id="u") for each in tabs])
+            writers = Writers(connections=connections, request_id="r", own="a", on_gone=gone.append)
+            writers.sync([Socket(thread_id="t", connection_id=each, user_id="u") for each in tabs], {})
             for number in range(COUNT):
                 writers.chunk({"type": "text-delta", "id": str(number), "delta": DELTA})
             await asyncio.to_thread(lambda: [reader.join(SECONDS) for reader in readers])

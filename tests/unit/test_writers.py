@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -96,7 +97,8 @@ def test_dead_sockets_hold_up_nobody():
             return super().post(connection_id, frame)
 
     async def main():
-        writers = Writers(connections=Hanging(), request_id="r", own="a", on_gone=print)
+        posting = ThreadPoolExecutor(32)
+        writers = Writers(connections=Hanging(), request_id="r", own="a", on_gone=print, threads=posting)
         writers.sync(sockets(*dead, "fast"), {})
         writers.chunk({"n": 0})
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -49,6 +50,8 @@ connections = ConnectionsClient(
         config=Config(max_pool_connections=50, connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
     )
 )
+# More than a thread has sockets.
+posting = ThreadPoolExecutor(32, "post")
 broadcast = SocketBroadcast(store=sockets, connections=connections)
 control = SandboxControlClient(client=lambda_client, function=settings.sandbox_ctl_function)
 dispatcher = TurnDispatcher(client=lambda_client, function=settings.turn_function)
@@ -121,6 +124,7 @@ async def _run_turn(thread_id: str, request_id: str, seconds: float) -> None:
             dispatcher=dispatcher,
             turn_seconds=settings.turn_seconds,
             ask_seconds=settings.ask_seconds,
+            posting=posting,
         )
         await runner.run(thread_id, request_id, seconds=seconds)
 

@@ -11,6 +11,7 @@ sockets changed, that the turn is no longer ours. Whatever happens, the request 
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,7 +55,11 @@ class TurnLostError(AppError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRunner:
-    """Runs turns: for *turn_seconds* at most, an unanswered ask for *ask_seconds*."""
+    """
+    Runs turns: for *turn_seconds* at most, an unanswered ask for *ask_seconds*.
+
+    ``posting`` is where posts to sockets wait, so that those which hang do not keep the lease from being renewed.
+    """
 
     turns: TurnStore
     messages: MessageStore
@@ -65,6 +70,7 @@ class TurnRunner:
     dispatcher: TurnDispatcher
     turn_seconds: int
     ask_seconds: int
+    posting: Executor | None = None
     now: Callable[[], float] = unix_time
 
     async def run(self, thread_id: str, request_id: str, *, seconds: float) -> None:
@@ -103,6 +109,7 @@ class _Run:
             own=self.turn.connection_id,
             served=None if self.turn.cursor is None else self.turn.served,
             on_gone=lambda connection_id: self.runner.sockets.delete(self.turn.thread_id, connection_id),
+            threads=self.runner.posting,
         )
 
     async def go(self) -> Turn | None:

@@ -10,7 +10,7 @@ A socket that cannot be given everything is closed: its client comes back, and i
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -26,8 +26,6 @@ BACKOFF = (0.1, 0.3, 1.0)
 DRAIN = 5
 # A client says at once that it wants what it was offered.
 ACK_SOON = 5
-# Of their own, and more than a thread has sockets: posts that hang must not keep a lease from being renewed.
-_THREADS = ThreadPoolExecutor(32, "post")
 
 
 @dataclass(slots=True)
@@ -49,6 +47,7 @@ class Writers:
 
     ``own`` is the connection that asked the question. ``served`` is given when another function passed on the
     beginning of the answer: the connections that got it. ``on_gone`` removes the row of a socket that is no more.
+    ``threads`` is where posts wait; without it, where the loop has everything else wait.
 
     Closed writers begin anew with the next look at the sockets, as they would in another function.
     """
@@ -58,6 +57,7 @@ class Writers:
     own: str
     on_gone: Callable[[str], None]
     served: frozenset[str] | None = None
+    threads: Executor | None = None
     _writers: dict[str, _Writer] = field(default_factory=dict)
     _attachments: Mapping[str, Attachment] = field(default_factory=dict)
     _chunks: list[frames.Chunk] = field(default_factory=list)
@@ -207,7 +207,7 @@ class Writers:
         for pause in BACKOFF:
             try:
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(_THREADS, self.connections.post, connection_id, frame)
+                return await loop.run_in_executor(self.threads, self.connections.post, connection_id, frame)
             except RateLimitedError:
                 await asyncio.sleep(pause)
         logger.warning("socket takes no frames", connection_id=connection_id)
