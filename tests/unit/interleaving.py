@@ -35,19 +35,18 @@ class Interruptible:
         return call
 
 
-class Inline(ThreadPoolExecutor):
-    """Runs at once what was meant for a thread, except what is held until it is released."""
+class Threads(ThreadPoolExecutor):
+    """Runs at once what was meant for a thread; or, if it holds, when it is released."""
 
-    def __init__(self, held: str) -> None:
+    def __init__(self, *, hold: bool) -> None:
         super().__init__(1)
-        self._held = held
+        self._hold = hold
         self.waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         job = (future, lambda: fn(*args, **kwargs))
-        # What asyncio.to_thread submits is a partial of Context.run, whose first argument is the function.
-        if getattr(getattr(fn, "args", [None])[0], "__name__", "") == self._held:
+        if self._hold:
             self.waiting.append(job)
         else:
             _run(*job)
@@ -59,12 +58,12 @@ class Inline(ThreadPoolExecutor):
 
 
 class Loop:
-    """An event loop that runs only when it is told to."""
+    """An event loop that runs only when it is told to; ``posts`` are threads whose work waits to be released."""
 
-    def __init__(self, held: str) -> None:
-        self.threads = Inline(held)
+    def __init__(self) -> None:
+        self.posts = Threads(hold=True)
         self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(self.threads)
+        self._loop.set_default_executor(Threads(hold=False))
 
     @property
     def running(self) -> bool:
@@ -91,8 +90,8 @@ class Loop:
     def release_all(self) -> None:
         """Run whatever is held, and what follows from it."""
         self.turn_over()
-        while self.threads.waiting:
-            self.threads.release(0)
+        while self.posts.waiting:
+            self.posts.release(0)
             self.turn_over()
 
     def close(self) -> None:

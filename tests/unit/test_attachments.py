@@ -52,7 +52,7 @@ class World:
         self.choose = choose
         self.depth = 0
         self.thread = "t"
-        self.loop = Loop(held="post")
+        self.loop = Loop()
         self.browser = Browser()
         self.dispatcher = FakeDispatcher()
         self.said = Counter()
@@ -109,7 +109,7 @@ class World:
         events |= {f"{tab.name} sends": lambda tab=tab: self.send(tab) for tab in tabs if tab.open and tab.outbox}
         if self.loop.running:
             return events
-        events |= {f"post {n}": lambda n=n: self.post(n) for n in range(min(len(self.loop.threads.waiting), TABS))}
+        events |= {f"post {n}": lambda n=n: self.post(n) for n in range(min(len(self.loop.posts.waiting), TABS))}
         if self.ending is not None:
             return events
         if self.run is None:
@@ -145,7 +145,7 @@ class World:
         self.conversation.receive(tab.name, json.dumps(frame))
 
     def post(self, n):
-        self.loop.threads.release(n)
+        self.loop.posts.release(n)
         self.loop.turn_over()
         self.see_end()
 
@@ -282,6 +282,7 @@ def play(table, data, monkeypatch):
     """Let events happen, and everything come to its end."""
     monkeypatch.setattr("chat.writers.DRAIN", 3600)
     with world(table, lambda options: data.draw(st.sampled_from(options))) as thread:
+        monkeypatch.setattr("chat.writers._THREADS", thread.loop.posts)
         thread.open(probes=True)
         thread.ask(thread.browser.tabs["tab0"])
         for _ in range(STEPS):

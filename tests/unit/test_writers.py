@@ -252,6 +252,23 @@ def test_whoever_asked_the_question_is_not_offered_its_answer():
     assert bodies(connections, "a") == [("cf_agent_stream_resume_none", False), ('{"n": 0}', False)]
 
 
+@pytest.mark.parametrize(("attachments", "waited_for"), [({}, False), ({"a": PROBE}, True)])
+def test_whoever_asked_the_question_is_waited_for_only_if_it_probes(attachments, waited_for):
+    """Nothing of a later turn may come before what a probe is told; its other frames hold nothing up."""
+    connections = FakeConnections()
+
+    async def main():
+        writers = Writers(connections=connections, request_id="r", own="a", on_gone=print)
+        writers.sync(sockets("a"), attachments)
+        writers.finish('{"type": "done"}')
+        await writers.close(but_own=True)
+        assert waited_for == bool(connections.to("a"))
+        await writers.close()
+
+    asyncio.run(main())
+    assert [frame["type"] for frame in connections.to("a")][-1] == "done"
+
+
 def test_successor_goes_on_for_those_that_were_served():
     """Of the others none gets the half of an answer; who wants it gets all, once the beginning has been read again."""
     connections = FakeConnections()
@@ -335,8 +352,8 @@ def test_socket_that_hangs_to_the_end_is_closed(monkeypatch):
     assert play(connections, script) == connections.closed == ["a"]
 
 
-@pytest.mark.parametrize("but", [None, "a"])
-def test_closed_writers_begin_where_they_were(but):
+@pytest.mark.parametrize("but_own", [False, True])
+def test_closed_writers_begin_where_they_were(but_own):
     """A turn that cannot end yet goes on for the same sockets, and lets in who came meanwhile."""
     connections = FakeConnections()
 
@@ -345,7 +362,7 @@ def test_closed_writers_begin_where_they_were(but):
         writers.sync(sockets("a", "b"), {})
         writers.chunk({"n": 0})
         writers.finish('{"type": "done"}')
-        await writers.close(but=but)
+        await writers.close(but_own=but_own)
         writers.sync(sockets("a", "b", "c"), {"c": ACK})
         await writers.close()
 

@@ -323,7 +323,7 @@ class _Run:
         while True:
             # Whoever probes once the turn has ended is answered by others: all of this has to come before. To the
             # one that asked the question it makes no difference, and its next question is not to find a turn.
-            await self.writers.close(but=self.turn.connection_id)
+            await self.writers.close(but_own=True)
             ended = await asyncio.to_thread(self.runner.turns.end, self.turn, outcome)
             if ended is not None:
                 return ended

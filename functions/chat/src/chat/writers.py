@@ -76,11 +76,13 @@ class Writers:
 
         Those present when the turn begins are live from the start; later ones attach when they ask to.
         """
-        present = {socket.connection_id for socket in sockets}
-        for connection_id in self._writers.keys() - present:
+        present = [socket.connection_id for socket in sockets]
+        for connection_id in self._writers.keys() - set(present):
             self._writers.pop(connection_id).task.cancel()
-        for connection_id in present - self._writers.keys() - self._dropped.keys():
-            self._begin(connection_id, live=not self._begun if self.served is None else connection_id in self.served)
+        for connection_id in present:
+            if connection_id not in self._writers and connection_id not in self._dropped:
+                live = not self._begun if self.served is None else connection_id in self.served
+                self._begin(connection_id, live=live)
         self._begun = True
         self._attachments = attachments
         for connection_id, attachment in attachments.items():
@@ -131,14 +133,15 @@ class Writers:
         self.frame(frame)
         self.caught_up()
 
-    async def close(self, *, but: str | None = None) -> None:
+    async def close(self, *, but_own: bool = False) -> None:
         """
-        Wait, for a bounded time, until everything is posted, and end the writers, or all *but* one.
+        Wait, for a bounded time, until everything is posted, and end the writers; who got everything is ``served``.
 
-        Whoever got everything is ``served``.
+        With *but_own* that of whoever asked the question goes on, unless what it has to say yet answers a probe.
         """
-        ended = {connection_id: writer for connection_id, writer in self._writers.items() if connection_id != but}
-        self._writers = {connection_id: self._writers[connection_id] for connection_id in self._writers.keys() - ended}
+        ended, self._writers = self._writers, {}
+        if but_own and self.own in ended and ended[self.own].probe is None:
+            self._writers[self.own] = ended.pop(self.own)
         for writer in ended.values():
             writer.queue.put_nowait(None)
         if ended:
