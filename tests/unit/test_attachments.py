@@ -94,6 +94,7 @@ class World:
             dispatcher=self.dispatcher,
             turn_seconds=60,
             ask_seconds=60,
+            posting=self.loop.posts,
         )
 
     # What may happen
@@ -282,7 +283,6 @@ def play(table, data, monkeypatch):
     """Let events happen, and everything come to its end."""
     monkeypatch.setattr("chat.writers.DRAIN", 3600)
     with world(table, lambda options: data.draw(st.sampled_from(options))) as thread:
-        monkeypatch.setattr("chat.writers._THREADS", thread.loop.posts)
         thread.open(probes=True)
         thread.ask(thread.browser.tabs["tab0"])
         for _ in range(STEPS):
