@@ -9,15 +9,15 @@ call it as any other.
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from threading import Thread
 from uuid import uuid4
 
-import boto3
-import httpx
+import pytest
 
 from local.ecs.egress import Egress
 from local.ecs.image import Image
@@ -27,19 +27,14 @@ from local.stack.aws_clients import client
 from local.stack.layout import Layout
 from local.stack.ports import Ports
 from local.stack.stack_file import StackFile
-from sandbox_ctl.callkeys import CallSigner
-from sandbox_ctl.daemon import PORT, DaemonClient
+from sandbox_ctl.daemon import PORT
 from sandbox_ctl.launcher import Launcher, Task
-from sandbox_ctl.models import Model, ModelAccess
-from sandbox_ctl.sandboxes import Sandbox, SandboxStore
+from sandbox_ctl.sandboxes import Sandbox
 from sandbox_ctl.service import SandboxService
-from sandbox_ctl.starts import Starter
 from tests.networks import LOOPBACK, Plan, in_own_network
 from tests.stacks import ROOT
 from tests.waiting import eventually
 from threadbox.control import Access
-from threadbox.grants import GrantStore
-from threadbox.secrets import JsonSecret
 
 START_SECONDS = 90
 _numbers = count(1)
@@ -48,30 +43,21 @@ _numbers = count(1)
 @contextmanager
 def own_sandbox(stack: StackFile, state: Path, *, thread_id: str, directory: Path) -> Iterator[None]:
     """Have the thread's sandbox run until the end of the block; *state* is the stack's own directory."""
-    with httpx.Client(trust_env=False) as http, ExitStack() as running:
+    with ExitStack() as running:
         launcher = NetworkLauncher(stack, Layout.of(state).idp / CERTIFICATE, directory, running)
-        control = sandbox_control(stack, launcher, http)
+        control = sandbox_control(stack, launcher)
         eventually(lambda: isinstance(control.ensure(thread_id, scope="signin"), Access), seconds=START_SECONDS)
         yield
 
 
-def sandbox_control(stack: StackFile, launcher: Launcher, http: httpx.Client) -> SandboxService:
-    """sandbox_ctl as it is deployed, but for the launcher."""
+def sandbox_control(stack: StackFile, launcher: Launcher) -> SandboxService:
+    """sandbox_ctl as its composition root makes it of the deployed function's environment, but for the launcher."""
     function = client("lambda", stack.aws_url).get_function_configuration(FunctionName="threadbox-sandbox-ctl")
-    deployed = function["Environment"]["Variables"]
-    secret = JsonSecret(client=client("secretsmanager", stack.aws_url), arn=deployed["CALL_SECRET_ARN"])
-    signer = CallSigner(secret=secret)
-    table = boto3.resource("dynamodb", endpoint_url=stack.aws_url).Table(stack.outputs["TableName"])
-    store = SandboxStore(table=table)
-    models = ModelAccess(model=Model(base_url=deployed["MODEL_BASE_URL"], name=deployed["MODEL_NAME"]))
-    daemon = DaemonClient(http=http, signer=signer)
-    return SandboxService(
-        store=store,
-        grants=GrantStore(table=table),
-        starter=Starter(store=store, launcher=launcher, daemon=daemon, models=lambda: models),
-        signer=signer,
-        task_definition=deployed["TASK_DEFINITION"],
-    )
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in (function["Environment"]["Variables"] | {"AWS_ENDPOINT_URL": stack.aws_url}).items():
+            environment.setenv(name, value)
+        deployed: SandboxService = import_module("sandbox_ctl.handler").service
+    return replace(deployed, starter=replace(deployed.starter, launcher=launcher))
 
 
 @dataclass

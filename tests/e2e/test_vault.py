@@ -1,5 +1,9 @@
 """A connection that outlives its containers, with the real OpenCode on the shared stack."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -9,6 +13,7 @@ from boto3.dynamodb.conditions import Key
 
 from local.stack.stack_file import StackFile
 from tests.e2e.signing_in import SigningIn
+from tests.stacks import ROOT
 
 CODEX = "openai/"
 
@@ -39,6 +44,22 @@ def test_connection_outlives_the_container(connected):
     assert answered_by(connected, "second").startswith(CODEX)
     assert connected.thread.sandbox()["generation"] > generation
     assert (True, False) == (connected.codex()["connected"], connected.codex()["reconnect_required"])
+
+
+def test_command_seals_what_is_not_current(connected, stack, stack_state):
+    """It goes through the whole table, says how far it is, and leaves alone what is under the current key."""
+    table = boto3.resource("dynamodb", endpoint_url=stack.aws_url).Table(stack.outputs["TableName"])
+    key = {"thread_id": connected.thread.name, "sk": "GRANT#openai"}
+    before = table.get_item(Key=key)["Item"]
+    state = {} if "THREADBOX_TEST_STACK" in os.environ else {"THREADBOX_STATE": str(stack_state)}
+    command = [sys.executable, "-m", "operate.reseal", "--env", "local"]
+    done = subprocess.run(
+        command, env=os.environ | state, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert re.search(r"sealed anew 0, current already [1-9]\d*, unreadable 0$", done.stdout.strip())
+    assert before == table.get_item(Key=key)["Item"]
 
 
 def test_row_that_was_changed_starts_nothing(connected, stack):

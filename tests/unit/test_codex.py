@@ -156,6 +156,16 @@ def test_tampered_row_stops_the_start(controlling, table, field):
         ensure(controlling)
 
 
+def test_row_without_tokens_stops_the_start(controlling, table):
+    """As one that holds what cannot be opened; not as if the thread had never been connected."""
+    item = {"thread_id": "t", "sk": "GRANT#openai", "account_id": "acct-1", "expires_at": 2_000_000_000, "version": 1}
+    table.put_item(Item=item)
+    with pytest.raises(VaultUnreadableError):
+        ensure(controlling)
+    assert controlling.perform("disconnect", thread_id="t").disconnected.removed
+    assert isinstance(ensure(controlling), Starting)
+
+
 def test_row_of_another_thread_stops_the_start(controlling, table):
     """Copied there, with everything that stands in it."""
     controlling.connects("u", owner="bob")
