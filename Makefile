@@ -49,7 +49,8 @@ test: tools ## all tests but the long ones; ARGS="tests/unit -k turns" runs some
 
 test-long: tools ## the tests that take minutes each
 	@$(PY) -m local.stack install
-	@$(PY) -m pytest -q -n 2 --dist loadgroup -m long $(ARGS)
+	@$(PY) -m pytest -q -m "long and own_stack" $(ARGS) & own=$$!; \
+	$(PY) -m pytest -q -m "long and not own_stack" $(ARGS); shared=$$?; wait $$own && exit $$shared
 
 bench: tools ## times, calls and memory against bare OpenCode; ARGS=--quick: a small run
 	@$(PY) -m bench $(ARGS)

@@ -23,13 +23,6 @@ os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Threadbox")
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests take turns, for they change or kill what others use; but for those that say they have their own."""
-    for item in items:
-        if item.get_closest_marker("long") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("shared stack"))
-
-
 class Clock:
     """A clock that stands until it is moved."""
 

@@ -29,7 +29,7 @@ from tests.stacks import run_stack, stack_file
 from tests.waiting import eventually
 
 # With a stack of its own it does not disturb those that run alone on the shared one.
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("own stack"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.own_stack, pytest.mark.timeout(900)]
 
 LIFE = 20
 TIMES = 20
