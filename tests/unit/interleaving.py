@@ -74,6 +74,14 @@ class Loop:
         """Return what *work* returns."""
         return self._loop.run_until_complete(work)
 
+    def call(self, work: Callable[[], object]) -> None:
+        """Call *work* where there is a running loop."""
+
+        async def calling() -> None:
+            work()
+
+        self.run(calling())
+
     def task(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Return *work* as a task that goes on whenever the loop runs."""
         return self._loop.create_task(work)

@@ -18,6 +18,7 @@ class Seen:
 class Tab:
     """
     One tab. What it is about to send stands in ``outbox``; ``problems`` are the frames that the real one cannot bear.
+    Until it is ``open`` nothing can be posted to it, as to a connection that is gone.
 
     It follows an answer whose frames it gets without having asked for it. Offered one it sends an acknowledgement,
     and then it wants the answer from its beginning. That nothing is under way makes it forget what it followed.
@@ -30,7 +31,7 @@ class Tab:
     acked: set[str] = field(default_factory=set)
     answers: dict[str, Seen] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    open: bool = True
+    open: bool = False
 
     def ask_for_answer(self) -> None:
         """Probe whether an answer is under way, as the newest client does as soon as it is there."""

@@ -103,6 +103,7 @@ class World:
         """What can happen now, by name; within the turn's function itself only what others do."""
         tabs = self.browser.tabs.values()
         events = {}
+        events |= {f"{tab.name} is open": lambda tab=tab: self.opened(tab) for tab in tabs if not tab.open}
         if len(tabs) < TABS:
             events |= {"open": lambda: self.open(probes=False), "open and probe": lambda: self.open(probes=True)}
         if sum(len(tab.own) for tab in tabs) < QUESTIONS:
@@ -138,6 +139,10 @@ class World:
         if probes:
             tab.ask_for_answer()
 
+    def opened(self, tab):
+        """The handshake is over; until then there was no posting to it."""
+        tab.open = True
+
     def ask(self, tab):
         tab.ask(f"r{sum(len(tab.own) for tab in self.browser.tabs.values())}")
 
@@ -154,7 +159,8 @@ class World:
 
     def begin(self):
         thread, request = self.dispatcher.dispatched.pop(0)
-        present = [socket.connection_id for socket in self.sockets.list(thread)]
+        sockets = [socket.connection_id for socket in self.sockets.list(thread)]
+        present = [name for name in sockets if self.browser.tabs[name].open]
         turn = self.turns.start(thread, request)
         if turn is None:
             return
@@ -165,11 +171,11 @@ class World:
         self.loop.run(self.run._see_sockets(turn))
         start = {"type": "start", "messageId": turn.answer_id}
         if turn.cursor is None:
-            self.in_loop(lambda: self.run.writers.chunk(start))
+            self.loop.call(lambda: self.run.writers.chunk(start))
         else:
-            self.in_loop(lambda: self.run.writers.remember(start))
+            self.loop.call(lambda: self.run.writers.remember(start))
             if not self.behind:
-                self.in_loop(self.run.writers.caught_up)
+                self.loop.call(self.run.writers.caught_up)
 
     def say(self):
         """Read the next event: one that was passed on before, or a new one."""
@@ -177,11 +183,11 @@ class World:
         chunk = {"type": "text-delta", "id": "t", "delta": f"{self.at} "}
         if self.at > self.behind:
             self.said[self.run.turn.request_id] = self.at
-            self.in_loop(lambda: self.run.writers.chunk(chunk))
+            self.loop.call(lambda: self.run.writers.chunk(chunk))
             return
-        self.in_loop(lambda: self.run.writers.remember(chunk))
+        self.loop.call(lambda: self.run.writers.remember(chunk))
         if self.at == self.behind:
-            self.in_loop(self.run.writers.caught_up)
+            self.loop.call(self.run.writers.caught_up)
 
     def look(self):
         self.loop.run(self.run._renew())
@@ -211,12 +217,6 @@ class World:
             if successor.state == "queued":
                 self.dispatcher.dispatch(self.thread, successor.request_id)
 
-    def in_loop(self, work):
-        async def do():
-            work()
-
-        self.loop.run(do())
-
     # What is to come of it
 
     def text(self, request):
@@ -225,6 +225,8 @@ class World:
     def settle(self):
         """Let everything that is under way come to its end."""
         self.depth = NESTED
+        for tab in self.browser.tabs.values():
+            self.opened(tab)
         for _ in range(200):
             self.loop.release_all()
             self.see_end()
@@ -284,6 +286,7 @@ def play(table, data, monkeypatch):
     monkeypatch.setattr("chat.writers.DRAIN", 3600)
     with world(table, lambda options: data.draw(st.sampled_from(options))) as thread:
         thread.open(probes=True)
+        thread.opened(thread.browser.tabs["tab0"])
         thread.ask(thread.browser.tabs["tab0"])
         for _ in range(STEPS):
             thread.happen()

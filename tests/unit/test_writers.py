@@ -10,6 +10,7 @@ import pytest
 from chat.turn import Attachment
 from chat.writers import Writers
 from tests.fakes import FakeConnections
+from tests.unit.interleaving import Loop
 from threadbox.errors import RateLimitedError
 from threadbox.sockets import Socket
 
@@ -175,6 +176,71 @@ def test_gone_socket_is_reported_once_and_left_alone():
 
     assert play(connections, script) == connections.closed == ["b"]
     assert len(connections.to("a")) == 2
+
+
+@pytest.fixture
+def loop():
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def young(clock):
+    return Socket(thread_id="t", connection_id="a", user_id="u", opened_at=int(clock.time) - 1)
+
+
+def test_socket_that_is_only_just_opening_is_held_and_not_removed(loop, young, clock):
+    """It answers as one that is gone; once it is there it asks, and gets everything from the beginning."""
+    connections, gone = FakeConnections(gone={"a"}), []
+    writers = Writers(
+        connections=connections, request_id="r", own="me", on_gone=gone.append, threads=loop.posts, now=clock
+    )
+    loop.call(lambda: writers.sync([young], {}))
+    for n in range(2):
+        loop.call(lambda n=n: writers.chunk({"n": n}))
+    loop.release_all()
+    connections.gone.clear()
+    for attachment in (PROBE, ACK):
+        loop.call(lambda attachment=attachment: writers.sync([young], {"a": attachment}))
+        loop.release_all()
+    loop.run(writers.close())
+
+    assert [] == gone == connections.closed
+    assert frozenset({"a"}) == writers.served
+    assert bodies(connections, "a") == [
+        ("cf_agent_stream_resuming", False),
+        ('{"n": 0}', True),
+        ('{"n": 1}', True),
+        ("", True),
+    ]
+
+
+def test_socket_that_asks_while_a_frame_is_refused_to_it_is_answered(loop, young, clock):
+    """The frame was too early, and the offer behind it was not posted with it."""
+    connections = FakeConnections(gone={"a"})
+    writers = Writers(connections=connections, request_id="r", own="me", on_gone=print, threads=loop.posts, now=clock)
+    loop.call(lambda: writers.sync([young], {}))
+    loop.call(lambda: writers.chunk({"n": 0}))
+    loop.turn_over()
+    loop.call(lambda: writers.sync([young], {"a": PROBE}))
+    loop.posts.release(0)
+    connections.gone.clear()
+    loop.release_all()
+
+    assert bodies(connections, "a") == [("cf_agent_stream_resuming", False)]
+
+
+def test_young_socket_that_has_asked_and_is_gone_is_removed(loop, young, clock):
+    """It was there, or it could not have asked: it is tried once more, and then forgotten."""
+    connections, gone = FakeConnections(gone={"a"}), []
+    writers = Writers(
+        connections=connections, request_id="r", own="me", on_gone=gone.append, threads=loop.posts, now=clock
+    )
+    loop.call(lambda: writers.sync([young], {"a": PROBE}))
+    loop.release_all()
+
+    assert gone == connections.closed == ["a"]
 
 
 def test_full_socket_is_tried_again(monkeypatch):

@@ -6,6 +6,7 @@ wants it: then it gets everything from the beginning, marked as a replay, and is
 live frames pass through the same queue, so a socket gets them in the order in which they were decided on.
 
 A socket that cannot be given everything is closed: its client comes back, and is given all of it from the beginning.
+One that is only just opening cannot be given anything yet: it is held, and asks as soon as it is there.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from time import monotonic
 from chat import frames
 from chat.chunks import merged
 from chat.turn import Attachment
+from threadbox.clock import unix_time
 from threadbox.errors import RateLimitedError
 from threadbox.sockets import ConnectionsClient, Socket
 from threadbox.telemetry import logger
@@ -58,6 +60,7 @@ class Writers:
     on_gone: Callable[[str], None]
     served: frozenset[str] | None = None
     threads: Executor | None = None
+    now: Callable[[], float] = unix_time
     _writers: dict[str, _Writer] = field(default_factory=dict)
     _attachments: Mapping[str, Attachment] = field(default_factory=dict)
     _chunks: list[frames.Chunk] = field(default_factory=list)
@@ -66,6 +69,7 @@ class Writers:
     _last: str | None = None
     _sent_at: float = field(default_factory=monotonic)
     _dropped: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _opening: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._whole = self.served is None
@@ -76,13 +80,12 @@ class Writers:
 
         Those present when the turn begins are live from the start; later ones attach when they ask to.
         """
-        present = [socket.connection_id for socket in sockets]
-        for connection_id in self._writers.keys() - set(present):
+        present = {socket.connection_id: socket for socket in sockets}
+        for connection_id in self._writers.keys() - present.keys():
             self._writers.pop(connection_id).task.cancel()
-        for connection_id in present:
+        for connection_id, socket in present.items():
             if connection_id not in self._writers and connection_id not in self._dropped:
-                live = not self._begun if self.served is None else connection_id in self.served
-                self._begin(connection_id, live=live)
+                self._begin(socket, live=not self._begun if self.served is None else connection_id in self.served)
         self._begun = True
         self._attachments = attachments
         for connection_id, attachment in attachments.items():
@@ -151,14 +154,14 @@ class Writers:
                 writer.task.cancel()
                 self._drop(connection_id)
         live = {connection_id for connection_id, writer in ended.items() if writer.live}
-        self.served = frozenset(live - self._dropped.keys())
+        self.served = frozenset(live - self._dropped.keys() - self._opening)
         if self._dropped:
             await asyncio.wait(self._dropped.values(), timeout=DRAIN)
 
-    def _begin(self, connection_id: str, *, live: bool) -> None:
+    def _begin(self, socket: Socket, *, live: bool) -> None:
         queue: asyncio.Queue[str | None] = asyncio.Queue()
-        task = asyncio.create_task(self._write(connection_id, queue))
-        self._writers[connection_id] = _Writer(queue, task, live)
+        task = asyncio.create_task(self._write(socket, queue))
+        self._writers[socket.connection_id] = _Writer(queue, task, live)
 
     def _answer(self, connection_id: str, probe: str) -> None:
         """Answer a probe: with an offer, and to whom asked the question itself, who follows it already, with none."""
@@ -183,6 +186,7 @@ class Writers:
                 writer.queue.put_nowait(self._last or frames.replay_complete(self.request_id))
                 writer.room = writer.queue.qsize() + QUEUE_LIMIT
                 writer.live = True
+                self._opening.discard(connection_id)
 
     def _put(self, connection_id: str, writer: _Writer, frame: str) -> None:
         if writer.queue.qsize() < writer.room:
@@ -196,17 +200,36 @@ class Writers:
         self._writers.pop(connection_id, None)
         self._dropped[connection_id] = asyncio.create_task(self._dismiss(connection_id))
 
-    async def _write(self, connection_id: str, queue: asyncio.Queue[str | None]) -> None:
+    def _hold(self, connection_id: str, socket: Socket) -> None:
+        """Begin anew with a socket that could not be given a frame yet: what it has asked by now, or will."""
+        self._opening.add(connection_id)
+        if self._writers.pop(connection_id, None) is None:
+            return
+        self._begin(socket, live=False)
+        attachment = self._attachments.get(connection_id)
+        if attachment is not None and not attachment.acked:
+            self._answer(connection_id, attachment.probe)
+
+    async def _write(self, socket: Socket, queue: asyncio.Queue[str | None]) -> None:
+        connection_id = socket.connection_id
         while (frame := await queue.get()) is not None:
-            if not await self._post(connection_id, frame):
+            delivered = await self._post(connection_id, frame)
+            if delivered:
+                continue
+            # Once it is held nothing is posted to it before it has asked: then it was there, and is gone.
+            opening = socket.may_be_opening(self.now()) and connection_id not in self._opening
+            if delivered is False and opening:
+                self._hold(connection_id, socket)
+            else:
                 self._drop(connection_id)
-                return
+            return
 
     async def _dismiss(self, connection_id: str) -> None:
         await asyncio.to_thread(self.connections.close, connection_id)
         await asyncio.to_thread(self.on_gone, connection_id)
 
-    async def _post(self, connection_id: str, frame: str) -> bool:
+    async def _post(self, connection_id: str, frame: str) -> bool | None:
+        """Say whether the frame was taken; None when the socket takes none any more."""
         for pause in BACKOFF:
             try:
                 loop = asyncio.get_running_loop()
@@ -214,4 +237,4 @@ class Writers:
             except RateLimitedError:
                 await asyncio.sleep(pause)
         logger.warning("socket takes no frames", connection_id=connection_id)
-        return False
+        return None

@@ -1,5 +1,6 @@
 """The WebSocket connections of a thread: their rows, and posting frames to them."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from boto3.dynamodb.conditions import Key
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
+from threadbox.clock import unix_time
 from threadbox.errors import RateLimitedError
 from threadbox.telemetry import logger
 
@@ -16,14 +18,24 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 
+# As long as API Gateway waits for the function that lets a connection in; until that has answered, posts to it are
+# answered with 410, as if it were gone.
+OPENING_SECONDS = 30
+
+
 class Socket(BaseModel):
-    """One connection."""
+    """One connection, which was let in at that time."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     thread_id: str
     connection_id: str
     user_id: str
+    opened_at: int = 0
+
+    def may_be_opening(self, now: float) -> bool:
+        """Say whether API Gateway may call it gone because it is not there yet."""
+        return now - self.opened_at < OPENING_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +49,11 @@ class SocketStore:
     """
 
     table: "Table"
+    now: Callable[[], float] = unix_time
 
     def create(self, socket: Socket) -> None:
-        """Store a new connection; repeating it changes nothing."""
-        row = socket.model_dump(exclude_none=True, exclude={"thread_id"})
+        """Store a new connection."""
+        row = {**socket.model_dump(exclude={"thread_id"}), "opened_at": int(self.now())}
         self.table.meta.client.transact_write_items(
             TransactItems=[
                 {
@@ -118,12 +131,13 @@ class SocketBroadcast:
 
     store: SocketStore
     connections: ConnectionsClient
+    now: Callable[[], float] = unix_time
 
     def post(self, thread_id: str, frame: str) -> int:
         """
         Post *frame* to every socket of the thread and return how many took it.
 
-        Those that are gone are forgotten, those that are full passed over.
+        Those that are gone are forgotten, those that are full, or not there yet, passed over.
         """
         taken = 0
         for socket in self.store.list(thread_id):
@@ -133,7 +147,7 @@ class SocketBroadcast:
                 logger.warning("socket takes no frames", connection_id=socket.connection_id)
                 continue
             taken += delivered
-            if not delivered:
+            if not delivered and not socket.may_be_opening(self.now()):
                 self.store.delete(thread_id, socket.connection_id)
         return taken
 
