@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
 
@@ -21,6 +22,11 @@ os.environ.update(
 )
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Threadbox")
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
+
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 
 class Clock:
