@@ -84,7 +84,8 @@ class ScriptedModel:
     An OpenAI-compatible endpoint whose answer is the script in the last user message.
 
     ``say N words``: N chunks "w0 w1 …"; ``hold``: one chunk, then nothing until released; ``run COMMAND``: a call of
-    the bash tool, then the text "ran". Anything else is answered with "hello".
+    the bash tool, then the text "ran"; ``call TOOL {…}``: a call of that tool, offered or not, then the text "ran".
+    Anything else is answered with "hello".
 
     Asked for a title it waits until ``titles`` is set, which it is at first.
 
@@ -141,13 +142,14 @@ class ScriptedModel:
             case ["hold"]:
                 yield delta({"content": "holding"})
                 self.release.wait(30)
-            case ["run", *command] if messages[-1]["role"] == "user":
-                arguments = json.dumps({"command": " ".join(command), "description": "a test"})
+            case ["run" | "call", *words] if messages[-1]["role"] == "user":
+                command = json.dumps({"command": " ".join(words), "description": "a test"})
+                name, arguments = ("bash", command) if asked.startswith("run") else (words[0], " ".join(words[1:]))
                 call = {"index": 0, "id": "call_1", "type": "function"}
-                yield delta({"tool_calls": [{**call, "function": {"name": "bash", "arguments": arguments}}]})
+                yield delta({"tool_calls": [{**call, "function": {"name": name, "arguments": arguments}}]})
                 yield delta({}, "tool_calls") + b"data: [DONE]\n\n"
                 return
-            case ["run", *_]:
+            case ["run" | "call", *_]:
                 yield delta({"content": "ran"})
             case _:
                 yield delta({"content": "hello"})

@@ -11,7 +11,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from sandboxd.contract import Bind, ExitCode, Status
+from sandboxd.contract import Bind, ExitCode, Policy, Status
 from sandboxd.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -21,13 +21,20 @@ from sandboxd.errors import (
 )
 from sandboxd.gate import CallGate
 from sandboxd.lines import Lines
-from sandboxd.prompts import Prompt
+from sandboxd.prompts import CURSOR, Prompt
 from sandboxd.relay import relay
 from sandboxd.sandbox import Sandbox
 from sandboxd.signin_routes import signin_routes
 from sandboxd.tokens import Claims, TokenVerifier
 
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+PartId = Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+CURSOR_HEADER = {
+    CURSOR: {
+        "description": "The prompt's own events lie behind this number of the event log.",
+        "schema": {"type": "integer"},
+    }
+}
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -64,11 +71,19 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
     app.include_router(_own_routes(sandbox))
     app.include_router(signin_routes(sandbox))
 
-    @app.post("/session/{session_id}/prompt_async", status_code=204)
+    @app.post("/session/{session_id}/prompt_async", status_code=204, responses={204: {"headers": CURSOR_HEADER}})
     async def prompt(session_id: SessionId, body: Prompt, request: Request) -> Response:
         """OpenCode's own route, held while OpenCode is restarted; names the model where the caller does not."""
         answer = await sandbox.prompts.pass_on(session_id, body, query=request.scope["query_string"])
-        return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
+        cursor = {CURSOR: answer.headers[CURSOR]}
+        return Response(answer.content, answer.status_code, cursor, media_type=answer.headers.get("content-type"))
+
+    @app.post("/session/{session_id}/abort")
+    async def abort(session_id: SessionId, request: Request, part: PartId | None = None) -> Response:
+        """OpenCode's own route. With ``part``, only the prompt that has this part is stopped: true, if it was."""
+        if part is None:
+            return await _ask_opencode(sandbox, request)
+        return JSONResponse(await sandbox.prompts.abort(session_id, part))
 
     @app.api_route("/{path:path}", methods=ALL_METHODS, include_in_schema=False)
     async def pass_on(path: str, request: Request) -> Response:
@@ -105,6 +120,21 @@ def _own_routes(sandbox: Sandbox) -> APIRouter:
         if (claims.thread, claims.gen) != (body.thread_id, body.generation):
             raise ForbiddenError
         sandbox.bind(body)
+        return sandbox.status()
+
+    @router.put("/tool-policy")
+    async def configure(body: Policy) -> Policy:
+        """
+        Have this policy before the next prompt, if its version is newer; for control calls alone.
+
+        OpenCode is started anew for it as soon as it is idle, which calls off a sign-in that waits for its approval.
+        """
+        return sandbox.policy.put(body)
+
+    @router.post("/session")
+    async def begin_anew() -> Status:
+        """Forget the conversation: the thread's session is deleted, and another one takes its place."""
+        await sandbox.begin_anew()
         return sandbox.status()
 
     @router.post("/stop", status_code=202)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from sandboxd.agent_home import AgentHome
@@ -11,7 +12,8 @@ from sandboxd.contract import Bind
 from sandboxd.credentials import Credentials
 from sandboxd.events import EventLog
 from sandboxd.maintenance import Maintenance
-from sandboxd.opencode import OpenCode, compose_config
+from sandboxd.opencode import OpenCode, compose_launch
+from sandboxd.policy import PolicyKeeper
 from sandboxd.prompts import Prompts, PromptsUnderWay
 from sandboxd.providers import WARM_UP, compose_providers, upstreams
 from sandboxd.settings import Settings
@@ -32,6 +34,7 @@ class Bound:
     credentials: Credentials
     connection: Connection
     signin: SignIn
+    policy: PolicyKeeper
 
 
 def compose_bound(
@@ -51,7 +54,7 @@ def compose_bound(
     under_way = PromptsUnderWay()
     supervisor = Supervisor(
         lambda: OpenCode(settings.opencode, home),
-        compose_config(models),
+        compose_launch(models, request.tool_policy.policy),
         log=log,
         tasks=tasks,
         proxy=proxy,
@@ -77,11 +80,20 @@ def compose_bound(
         authorize_seconds=settings.authorize_seconds,
         shared_network=settings.shared_network,
     )
+    policy = PolicyKeeper(
+        request.tool_policy,
+        launch=partial(compose_launch, models),
+        supervisor=supervisor,
+        maintenance=maintenance,
+        before=signin.call_off,
+        between=credentials.restore,
+    )
     prompts = Prompts(
         supervisor=supervisor,
         maintenance=maintenance,
         credentials=credentials,
         under_way=under_way,
+        last_event=lambda: log.last,
         default_model=lambda: connection.default_model or configured,
         wait_seconds=settings.held_seconds,
     )
@@ -93,4 +105,5 @@ def compose_bound(
         credentials=credentials,
         connection=connection,
         signin=signin,
+        policy=policy,
     )

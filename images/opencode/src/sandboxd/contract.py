@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, SecretStr, StringConstraints, model_validator
 
 from sandboxd.codex import Entry, Method, borrowed
+from sandboxd.permissions import ToolPolicy
 from sandboxd.providers import BaseUrls, Keys, Model
 
 
@@ -46,6 +47,13 @@ class Access(BaseModel):
         return borrowed(token, expires=self.expires_at * 1000, account_id=self.account_id)
 
 
+class Policy(BaseModel):
+    """The thread's tool policy. Of two the one with the higher version counts."""
+
+    policy: ToolPolicy = ToolPolicy.READ_WRITE
+    version: int = Field(default=0, ge=0, lt=2**53, description="grows with every change of the policy")
+
+
 class Bind(BaseModel):
     """What the control plane binds a sandbox with."""
 
@@ -55,6 +63,7 @@ class Bind(BaseModel):
     keys: Keys = Field(default={}, description="API keys by provider; they stay in sandboxd's memory")
     base_urls: BaseUrls = Field(default={}, description="other addresses than the providers' own, e.g. of a gateway")
     codex: Access | None = Field(default=None, description="what OpenCode starts with as the provider `openai`")
+    tool_policy: Policy = Policy()
 
 
 class LogRange(BaseModel):
@@ -76,6 +85,7 @@ class Status(BaseModel):
     opencode_version: str | None
     protected: bool = Field(description="the agent runs as another user than sandboxd")
     codex_version: int | None = Field(description="of the credentials in use of the provider `openai`; null: none")
+    policy_version: int | None = Field(description="of the tool policy that counts for the next prompt; null: unbound")
     log: LogRange
 
 

@@ -1,5 +1,6 @@
 """The one session of a thread, and the prompt that makes OpenCode quick before the user's first."""
 
+from http import HTTPStatus
 from typing import TypeVar
 
 import httpx
@@ -11,6 +12,7 @@ from sandboxd.providers import WARM_UP
 T = TypeVar("T")
 
 WARM_UP_TITLE = "sandboxd warm-up"
+CALL_SECONDS = 10
 
 
 class _Time(BaseModel):
@@ -48,6 +50,25 @@ class Conversation:
         roots = [session for session in sessions if session.parentID is None and session.title != WARM_UP_TITLE]
         if roots:
             return min(roots, key=lambda session: session.time.created).id
+        return await self._create({})
+
+    async def begin_anew(self, session_id: str | None) -> str:
+        """
+        Delete the session, if it is still there, and return the id of a new one.
+
+        What it is at is stopped first: what it would still write then has no place any more.
+
+        Raises:
+            OpenCodeError: OpenCode failed.
+        """
+        if session_id is not None:
+            for method, path in (("POST", f"/session/{session_id}/abort"), ("DELETE", f"/session/{session_id}")):
+                try:
+                    answer = await self._client.request(method, path, timeout=CALL_SECONDS)
+                except httpx.HTTPError as exc:
+                    raise OpenCodeError(f"OpenCode failed at {method} {path}") from exc
+                if answer.is_error and answer.status_code != HTTPStatus.NOT_FOUND:
+                    raise OpenCodeError(f"OpenCode failed at {method} {path}")
         return await self._create({})
 
     async def begin_warm_up(self) -> str:

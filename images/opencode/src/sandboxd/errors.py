@@ -16,6 +16,7 @@ Everything a caller may be told about, in one tree.
   + ProviderUnreachableError   provider_unreachable
     - ProviderSilentError
   + OpenCodeError              opencode_error
+    - UnknownOutcomeError
   + NotReadyError              not_ready
 """
 
@@ -149,6 +150,10 @@ class OpenCodeError(SandboxdError):
     code = "opencode_error"
     status = HTTPStatus.BAD_GATEWAY
     message = "OpenCode did not answer"
+
+
+class UnknownOutcomeError(OpenCodeError):
+    """OpenCode did not answer, and may do what it was asked for."""
 
 
 class NotReadyError(SandboxdError):

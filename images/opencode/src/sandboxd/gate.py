@@ -22,7 +22,9 @@ BIND = ("POST", "/sandboxd/bind")
 USE_ROUTES: Mapping[str, re.Pattern[str]] = {
     "turn": re.compile(
         "GET /sandboxd/(status|health|events)"
+        "|POST /sandboxd/session"
         f"|POST /session/{_ID}/(prompt_async|abort)"
+        f"|DELETE /session/{_ID}/message/{_ID}"
         f"|GET /session/({_ID}|status|{_ID}/message|{_ID}/message/{_ID})"
         f"|POST /permission/{_ID}/reply"
         f"|POST /question/{_ID}/(reply|reject)"

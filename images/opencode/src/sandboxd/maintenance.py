@@ -23,6 +23,7 @@ class Maintenance:
         self._held_seconds = held_seconds
         self._lock = asyncio.Lock()
         self._waiting = 0
+        self._strict = 0
         self._look = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -36,11 +37,22 @@ class Maintenance:
         """Return when no work is wanted."""
         await self._settled.wait()
 
-    def want(self, work: Callable[[], Awaitable[None]], *, needless: Callable[[], bool] = lambda: False) -> None:
-        """Do *work* as soon as OpenCode is idle, unless it has become *needless* by then."""
+    def want(
+        self,
+        work: Callable[[], Awaitable[None]],
+        *,
+        needless: Callable[[], bool] = lambda: False,
+        strict: bool = False,
+    ) -> None:
+        """
+        Do *work* as soon as OpenCode is idle, unless it has become *needless* by then.
+
+        While it waits, OpenCode takes prompts behind what it is busy with; *strict*: none comes before the work.
+        """
         self._waiting += 1
+        self._strict += strict
         self._settled.clear()
-        self._tasks.spawn(self._do_when_idle(work, needless))
+        self._tasks.spawn(self._do_when_idle(work, needless, strict=strict))
 
     async def admit(self, take: Callable[[], None]) -> None:
         """
@@ -53,7 +65,7 @@ class Maintenance:
             async with asyncio.timeout(self._held_seconds):
                 while True:
                     async with self._lock:
-                        if not self.wanted or await self._busy():
+                        if not self.wanted or (not self._strict and await self._busy()):
                             take()
                             return
                     self._look.set()
@@ -61,7 +73,9 @@ class Maintenance:
         except TimeoutError:
             raise NotReadyError from None
 
-    async def _do_when_idle(self, work: Callable[[], Awaitable[None]], needless: Callable[[], bool]) -> None:
+    async def _do_when_idle(
+        self, work: Callable[[], Awaitable[None]], needless: Callable[[], bool], *, strict: bool
+    ) -> None:
         try:
             while not needless():
                 async with self._lock:
@@ -76,5 +90,6 @@ class Maintenance:
                         await self._look.wait()
         finally:
             self._waiting -= 1
+            self._strict -= strict
             if not self._waiting:
                 self._settled.set()

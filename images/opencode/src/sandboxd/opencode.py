@@ -10,6 +10,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from sandboxd.agent_home import AgentHome
 from sandboxd.binary import find_binary
 from sandboxd.errors import OpenCodeError
 from sandboxd.kernel import die_with_parent
-from sandboxd.permissions import PERMISSIONS
+from sandboxd.permissions import PERMISSIONS, ToolPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +28,31 @@ LISTENING = b"opencode server listening on "
 # OpenCode's port accepts before anyone answers on it, and what is asked in between is never answered.
 PROBE_SECONDS = 0.15
 LINE_BYTES = 1024 * 1024
+# The one that OpenCode takes where nobody says another.
+AGENT = "build"
 
 
-def compose_config(models: Mapping[str, object]) -> dict[str, object]:
-    """OpenCode's configuration, with the part that is about *models*."""
-    return {
-        "autoupdate": False,
-        "share": "disabled",
-        "permission": PERMISSIONS,
-        **models,
-    }
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What OpenCode is started with: its configuration, and what of other configurations it is not to read."""
+
+    config: Mapping[str, object]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+# The workspace has configurations of its own, whoever wrote them: agents with other permissions, tools and plugins,
+# servers that are started as soon as OpenCode is.
+ALONE = {"OPENCODE_DISABLE_PROJECT_CONFIG": "1", "OPENCODE_PURE": "1"}
+
+
+def compose_launch(models: Mapping[str, object], policy: ToolPolicy) -> Launch:
+    """What OpenCode is started with under *policy*, with the part of its configuration that is about *models*."""
+    permission = PERMISSIONS[policy]
+    config = {"autoupdate": False, "share": "disabled", "permission": permission, **models}
+    if policy is ToolPolicy.READ_WRITE:
+        return Launch(config)
+    # An agent's own permissions count more than those of all agents.
+    return Launch({**config, "default_agent": AGENT, "agent": {AGENT: {"permission": permission}}}, ALONE)
 
 
 class OpenCode:
@@ -73,7 +89,7 @@ class OpenCode:
         """The process id, None before the start."""
         return self._process.pid if self._process else None
 
-    async def start(self, config: dict[str, object]) -> str:
+    async def start(self, launch: Launch) -> str:
         """
         Start the server and return its version once it answers.
 
@@ -91,7 +107,7 @@ class OpenCode:
                 binary,
                 *("serve", "--hostname", "127.0.0.1", "--port", str(self.port)),
                 cwd=self._home.workspace,
-                env=self._environment(config),
+                env=self._environment(launch),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -131,12 +147,13 @@ class OpenCode:
         """The last lines it printed: the reason, when a start fails."""
         return " | ".join(self._last_lines)
 
-    def _environment(self, config: dict[str, object]) -> dict[str, str]:
+    def _environment(self, launch: Launch) -> dict[str, str]:
         # Nothing is said of the heap's size: held to 512 MB it collects garbage without end, a tenth to a third of a
         # core while nobody asks anything, to save 100 MB of 620 (measured, opencode 1.18.33).
         return {
             **self._home.environment(dict(os.environ)),
-            "OPENCODE_CONFIG_CONTENT": json.dumps(config),
+            **launch.environment,
+            "OPENCODE_CONFIG_CONTENT": json.dumps(launch.config),
             "OPENCODE_SERVER_PASSWORD": self._password,
             "OPENCODE_DISABLE_MODELS_FETCH": "1",
             "OPENCODE_DISABLE_AUTOUPDATE": "1",

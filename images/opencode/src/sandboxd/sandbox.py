@@ -18,9 +18,11 @@ from sandboxd.agent_home import AgentHome
 from sandboxd.bound import Bound, compose_bound
 from sandboxd.connection import Connection
 from sandboxd.contract import Bind, ExitCode, LogRange, State, Status
+from sandboxd.conversation import Conversation
 from sandboxd.errors import AlreadyBoundError, NotReadyError, OpenCodeError, StaleGenerationError
 from sandboxd.events import EventLog
 from sandboxd.opencode import OpenCode
+from sandboxd.policy import PolicyKeeper
 from sandboxd.prompts import Prompts
 from sandboxd.providers import upstreams
 from sandboxd.settings import Settings
@@ -45,6 +47,7 @@ class Sandbox:
         self._state = State.UNBOUND
         self._bound: Bound | None = None
         self._session_id: str | None = None
+        self._beginning = asyncio.Lock()
         self._opencode_version: str | None = None
         self._left_booting = asyncio.Event()
         self._ended: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
@@ -100,6 +103,16 @@ class Sandbox:
         """
         return self._ready().connection
 
+    @property
+    def policy(self) -> PolicyKeeper:
+        """
+        The tool policy.
+
+        Raises:
+            NotReadyError: the sandbox is not ready.
+        """
+        return self._ready().policy
+
     def events(self, *, after: int | None, generation: int | None) -> AsyncIterator[bytes]:
         """
         The event log as lines, from number *after* on (None: from now on).
@@ -126,6 +139,18 @@ class Sandbox:
         """
         return self.signin.find(attempt_id).watch(seconds=seconds, heartbeat=self._settings.heartbeat_seconds)
 
+    async def begin_anew(self) -> None:
+        """
+        Put a new session in the place of the thread's session. The workspace stays as it is.
+
+        Raises:
+            NotReadyError: the sandbox is not ready.
+            OpenCodeError: OpenCode failed; then the thread's session is gone, or is the one it was.
+        """
+        opencode = await self.opencode()
+        async with self._beginning:
+            self._session_id = await Conversation(opencode.client).begin_anew(self._session_id)
+
     def status(self) -> Status:
         """How things are, now."""
         return Status(
@@ -138,6 +163,7 @@ class Sandbox:
             opencode_version=self._opencode_version,
             protected=self._home.second_user,
             codex_version=self._bound.credentials.version if self._bound else None,
+            policy_version=self._bound.policy.told.version if self._bound else None,
             log=LogRange(first=self.log.first, last=self.log.last),
         )
 

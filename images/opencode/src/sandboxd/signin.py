@@ -173,6 +173,12 @@ class SignIn:
             self._end(attempt, SigninStatus.CANCELLED)
         return self._connection.remove(version)
 
+    def call_off(self) -> None:
+        """Call the attempt off if it needs OpenCode to go on as it is."""
+        attempt = self._attempt
+        if attempt is not None and attempt.live and attempt.at_work:
+            self._end(attempt, SigninStatus.CANCELLED)
+
     def close(self) -> None:
         """End the streams of whoever watches."""
         if self._attempt is not None:

@@ -16,7 +16,7 @@ import httpx
 from sandboxd.conversation import Conversation
 from sandboxd.errors import NotReadyError, OpenCodeError
 from sandboxd.events import EventLog, EventReader
-from sandboxd.opencode import OpenCode
+from sandboxd.opencode import Launch, OpenCode
 from sandboxd.tasks import Tasks
 from sandboxd.upstream import ModelProxy
 
@@ -29,14 +29,14 @@ class Supervisor:
     """
     Owns OpenCode from its first start to its last end.
 
-    *create* makes a server, *config* is what each is started with, *on_event* is shown each event that goes to the
+    *create* makes a server, *launch* is what it is started with, *on_event* is shown each event that goes to the
     log. ``boot`` once, ``stop`` always.
     """
 
     def __init__(
         self,
         create: Callable[[], OpenCode],
-        config: dict[str, object],
+        launch: Launch,
         *,
         log: EventLog,
         tasks: Tasks,
@@ -47,7 +47,7 @@ class Supervisor:
         stop_seconds: float,
     ) -> None:
         self._create = create
-        self._config = config
+        self._launched_with = launch
         self._log = log
         self._tasks = tasks
         self._proxy = proxy
@@ -104,9 +104,9 @@ class Supervisor:
         self._available.set()
         return version, session_id
 
-    async def restart(self, reason: str, *, between: Callable[[], object]) -> None:
+    async def restart(self, reason: str, *, between: Callable[[], object], launch: Launch | None = None) -> None:
         """
-        End the server and start another one; *between* runs while there is none.
+        End the server and start another one, from now on with *launch* if given; *between* runs while there is none.
 
         Cuts off whatever OpenCode does. The next prompt finds it cold if it comes at once; else it is warmed up in the
         background. A failure is told to *died*.
@@ -116,6 +116,7 @@ class Supervisor:
         try:
             await self._end_run()
             between()
+            self._launched_with = launch or self._launched_with
             self._opencode = self._create()
             async with asyncio.timeout(self._boot_seconds):
                 await self._launch()
@@ -163,7 +164,7 @@ class Supervisor:
 
     async def _launch(self) -> str:
         opencode = self._opencode
-        version = await opencode.start(self._config)
+        version = await opencode.start(self._launched_with)
         self._watch = self._tasks.spawn(self._tell_end(opencode))
         return version
 

@@ -13,7 +13,8 @@ from harness import NODE_MODULES
 
 from sandboxd.agent_home import AgentHome
 from sandboxd.conversation import WARM_UP_TITLE, Conversation
-from sandboxd.opencode import OpenCode, compose_config
+from sandboxd.opencode import OpenCode, compose_launch
+from sandboxd.permissions import ToolPolicy
 from sandboxd.providers import DEFAULT_MODELS, OPENAI_MODELS, WARM_UP, Model, compose_providers
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +34,7 @@ async def opencode(tmp_path: Path) -> AsyncIterator[OpenCode]:
     # With the list that goes with the id `openai` beside our own, to compare.
     models["enabled_providers"] = [*DEFAULT_MODELS, "default", WARM_UP, "openai"]
     models["provider"] |= {"openai": {"options": {"apiKey": "none", "baseURL": nowhere}}}  # type: ignore[operator]
-    version = await opencode.start(compose_config(models))
+    version = await opencode.start(compose_launch(models, ToolPolicy.READ_WRITE))
     assert version == "1.18.33"
     yield opencode
     await opencode.stop(5)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import secrets
 from pathlib import Path
 
 import httpx
@@ -251,3 +252,28 @@ def test_a_dispose_breaks_the_event_stream_and_readers_are_told(ready: Sandboxd)
         turn = turn_of(lines)
 
     assert last < resync["n"] < turn[-1]["n"]
+
+
+def test_prompt_that_comes_twice_is_answered_once(ready: Sandboxd) -> None:
+    """By the id of its part: whoever took over from a caller that died asks again, not knowing whether that had."""
+    session = ready.call("GET", "/sandboxd/status").json()["session_id"]
+    part = f"prt_{secrets.token_hex(16)}"
+    body = {
+        "parts": [{"id": part, "type": "text", "text": "hi"}],
+        "model": {"providerID": "default", "modelID": "demo"},
+    }
+    with ready.events() as lines:
+        next(lines)
+        answers = [ready.turn_call("POST", f"/session/{session}/prompt_async", body) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [204, 204]
+        assert answer_of(turn_of(lines)) == "hello"
+    (cursor,) = {answer.headers["Event-Cursor"] for answer in answers}
+    with ready.events(f"?after={cursor}") as lines:
+        next(lines)
+        assert answer_of(turn_of(lines)) == "hello"
+    assert ready.turn_call("POST", f"/session/{session}/prompt_async", body).status_code == 204
+
+    messages = ready.turn_call("GET", f"/session/{session}/message").json()
+    asked = [message for message in messages if part in [each["id"] for each in message["parts"]]]
+    assert len(asked) == 1
+    assert [m["info"]["role"] for m in messages if m["info"].get("parentID") == asked[0]["info"]["id"]] == ["assistant"]

@@ -127,3 +127,24 @@ def test_bound_credentials_are_the_agents(start: Start, model: ScriptedModel, pr
     assert {(AGENT, AGENT)} == {(status.st_uid, status.st_gid) for status in made}
     assert [status.st_mode & 0o777 for status in made] == [0o600, 0o700, 0o700, 0o700]
     assert (model_of(turn), errors(turn)) == ("openai", [])
+
+
+def test_other_tool_policy_calls_a_waiting_attempt_off(
+    start: Start, model: ScriptedModel, provider: IdentityProvider
+) -> None:
+    """OpenCode is started anew for it, once, which ends the wait; then the next attempt may begin."""
+    with start(outward=provider.outward, held_seconds=60) as sandboxd:
+        attempt = Attempt(ready(sandboxd, model))
+        attempt.begin()
+        attempt.follow()
+        eventually(lambda: provider.polls(attempt.user_code))
+        told = sandboxd.call("PUT", "/sandboxd/tool-policy", {"policy": "none", "version": 1})
+        ended = attempt.status()
+        following = Attempt(sandboxd)
+        following.begin_when_possible()
+        provider.approve(following.user_code)
+        following.follow()
+
+        assert (told.status_code, ended) == (200, "cancelled")
+        assert following.status() == "approved"
+        assert sandboxd.log().count("restarted in") == 1

@@ -142,6 +142,8 @@ TURN_ROUTES = [
     ("POST", "/permission/per_1/reply"),
     ("POST", "/question/que_1/reply"),
     ("POST", "/question/que_1/reject"),
+    ("POST", "/sandboxd/session"),
+    ("DELETE", "/session/ses_1/message/msg_1"),
 ]
 OTHER_ROUTES = [
     ("GET", "/sandboxd/hello"),
@@ -152,6 +154,8 @@ OTHER_ROUTES = [
     ("GET", "/session"),
     ("POST", "/session"),
     ("DELETE", "/session/ses_1"),
+    ("DELETE", "/session/ses_1/message"),
+    ("GET", "/sandboxd/session"),
     ("POST", "/session/ses_1/shell"),
     ("POST", "/session/ses_1/message"),
     ("POST", "/session/ses_1/prompt_async/"),

@@ -1,11 +1,14 @@
 """Prompts between the moment they are taken and the moment OpenCode is busy with them."""
 
+import asyncio
 import json
 
+import httpx
 import pytest
 
+from sandboxd.errors import NotReadyError, SandboxdError, UnknownOutcomeError
 from sandboxd.events import RESYNC
-from sandboxd.prompts import Prompt, PromptsUnderWay
+from sandboxd.prompts import KNOWN_PROMPTS, KnownPrompts, Prompt, PromptsUnderWay
 
 SESSION = "ses_1"
 
@@ -70,3 +73,75 @@ def test_parts_without_ids_get_some_in_order() -> None:
     assert first.startswith("prt_")
     assert bare.model_dump(exclude_unset=True)["agent"] == "build"
     assert (named.part_id(), "id" in named.parts[0]) == ("prt_mine", False)
+
+
+class Handing:
+    """Hands prompts over, or fails to."""
+
+    def __init__(self, *outcomes: int | SandboxdError) -> None:
+        self.outcomes = list(outcomes)
+        self.calls = 0
+        self.may_answer = asyncio.Event()
+
+    async def __call__(self) -> httpx.Response:
+        self.calls += 1
+        await self.may_answer.wait()
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, SandboxdError):
+            raise outcome
+        return httpx.Response(outcome)
+
+
+@pytest.mark.anyio
+async def test_named_prompt_is_handed_over_once() -> None:
+    """Also when it comes again while it is on its way, and when whoever asked first has gone away."""
+    known, handing = KnownPrompts(), Handing(204)
+    first = asyncio.create_task(known.once("prt_1", handing))
+    second = asyncio.create_task(known.once("prt_1", handing))
+    await asyncio.sleep(0)
+    first.cancel()
+    handing.may_answer.set()
+
+    assert (await second).status_code == 204
+    assert (await known.once("prt_1", handing)).status_code == 204
+    assert handing.calls == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("refusal", [400, NotReadyError()])
+async def test_refused_prompt_may_come_again(refusal: int | SandboxdError) -> None:
+    """What was certainly not taken is handed over anew."""
+    known, handing = KnownPrompts(), Handing(refusal, 204)
+    handing.may_answer.set()
+    if isinstance(refusal, int):
+        assert (await known.once("prt_1", handing)).status_code == refusal
+    else:
+        with pytest.raises(type(refusal)):
+            await known.once("prt_1", handing)
+
+    assert (await known.once("prt_1", handing)).status_code == 204
+
+
+@pytest.mark.anyio
+async def test_prompt_that_may_have_been_taken_is_not_handed_over_again() -> None:
+    """Nobody knows what became of it, and whoever asks again is told so as well."""
+    known, handing = KnownPrompts(), Handing(UnknownOutcomeError())
+    handing.may_answer.set()
+    for _ in range(2):
+        with pytest.raises(UnknownOutcomeError):
+            await known.once("prt_1", handing)
+
+    assert handing.calls == 1
+
+
+@pytest.mark.anyio
+async def test_only_so_many_prompts_are_known() -> None:
+    """A sandbox that lives long does not grow for it."""
+    known, handing = KnownPrompts(), Handing(*[204] * (KNOWN_PROMPTS + 2))
+    handing.may_answer.set()
+    for number in range(KNOWN_PROMPTS + 1):
+        await known.once(f"prt_{number}", handing)
+    await known.once(f"prt_{KNOWN_PROMPTS}", handing)
+    await known.once("prt_0", handing)
+
+    assert handing.calls == KNOWN_PROMPTS + 2
