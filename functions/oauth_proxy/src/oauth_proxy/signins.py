@@ -22,6 +22,7 @@ from oauth_proxy.signin import PLACES, Signin, Status
 from threadbox.clock import unix_time
 from threadbox.errors import ConflictError, ForbiddenError, RateLimitedError
 from threadbox.grants import Grant, GrantStore
+from threadbox.updates import update_if
 from threadbox.vault import Sealed
 
 if TYPE_CHECKING:
@@ -223,25 +224,8 @@ class SigninStore:
         return set()
 
     def _update(self, thread_id: str, update: str, condition: str, values: dict[str, Any]) -> Signin | None:
-        named = {name: NAMES[name] for name in NAMES if name in update + condition}
-        optional: dict[str, Any] = {"ExpressionAttributeNames": named} if named else {}
-        errors = self.table.meta.client.exceptions
-        for _ in range(TRIES):
-            try:
-                answer = self.table.update_item(
-                    Key=_key(thread_id),
-                    UpdateExpression=update,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues=values,
-                    ReturnValues="ALL_NEW",
-                    **optional,
-                )
-            except errors.ConditionalCheckFailedException:
-                return None
-            except errors.TransactionConflictException:
-                continue
-            return Signin.model_validate(answer["Attributes"])
-        raise ConflictError("Too much is going on here just now. Please try again.", retry_after=1)
+        item = update_if(self.table, _key(thread_id), update=update, condition=condition, values=values, names=NAMES)
+        return None if item is None else Signin.model_validate(item)
 
 
 def _same(last: Signin, wanted: Signin) -> bool:

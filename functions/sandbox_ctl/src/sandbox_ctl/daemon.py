@@ -13,6 +13,7 @@ from sandbox_ctl.loans import Loan
 from sandbox_ctl.models import KnownProviders, ModelAccess
 from sandbox_ctl.sandboxes import Sandbox
 from threadbox.errors import OpenCodeError
+from threadbox.policies import Policy
 
 PORT = 4096
 # How long OpenCode may take to forget a provider.
@@ -32,6 +33,7 @@ class DaemonStatus(BaseModel):
     session_id: str | None
     opencode_version: str | None
     codex_version: int | None = None
+    policy_version: int | None = None
 
 
 class HeldLoan(BaseModel):
@@ -74,8 +76,8 @@ class DaemonClient:
             raise OpenCodeError("The sandbox at this address serves another thread.")
         return status
 
-    def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None) -> DaemonStatus:
-        """Give the sandbox its thread, generation and access to models; doing it again changes nothing."""
+    def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy) -> DaemonStatus:
+        """Give the sandbox its thread, generation, access to models and tool policy; again it changes nothing."""
         body = {
             "thread_id": sandbox.thread_id,
             "generation": sandbox.generation,
@@ -83,6 +85,7 @@ class DaemonClient:
             "keys": {provider: key.get_secret_value() for provider, key in models.keys.items()},
             "base_urls": models.base_urls,
             "codex": _said(loan) if loan else None,
+            "tool_policy": policy.model_dump(mode="json"),
         }
         return self._call(sandbox, "POST", "/sandboxd/bind", DaemonStatus, json.dumps(body).encode())
 
@@ -93,6 +96,11 @@ class DaemonClient:
     def providers(self, sandbox: Sandbox) -> KnownProviders:
         """Return the providers and models that OpenCode has."""
         return self._call(sandbox, "GET", "/config/providers", KnownProviders)
+
+    def put_policy(self, sandbox: Sandbox, policy: Policy) -> Policy:
+        """Have the sandbox's next prompt come under *policy*, or under the newer one it has; return which that is."""
+        body = policy.model_dump_json().encode()
+        return self._call(sandbox, "PUT", "/sandboxd/tool-policy", Policy, body)
 
     def put_provider(self, sandbox: Sandbox, provider: str, loan: Loan) -> None:
         """Give the sandbox an access token for *provider*; of a version that it had, or is past, nothing changes."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import boto3
 import httpx
+from aws_lambda_powertools.utilities.feature_flags import AppConfigStore
 from botocore.config import Config
 from mangum import Mangum
 from mangum.types import LambdaContext
@@ -20,14 +21,17 @@ from sandbox_ctl.models import Model, ModelAccess, usable_keys
 from sandbox_ctl.offers import OfferService
 from sandbox_ctl.openai import OpenAIClient
 from sandbox_ctl.operations import perform
+from sandbox_ctl.policies import PolicyService
 from sandbox_ctl.refresher import Refresher
 from sandbox_ctl.resealing import ResealService
+from sandbox_ctl.rollout import FLAGS_SECONDS, Rollout
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.settings import Settings
 from sandbox_ctl.starts import Starter
 from threadbox.grants import GrantStore
 from threadbox.notices import Notices
+from threadbox.policies import PolicyStore
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
@@ -53,6 +57,22 @@ def models() -> ModelAccess:
         model=Model(base_url=settings.model_base_url, name=settings.model_name) if configured else None,
         keys=usable_keys(model_keys.current()) if settings.model_keys_secret_arn else {},
         base_urls={provider: url for provider, url in model_urls.items() if url},
+    )
+
+
+appconfig = boto3.client(
+    "appconfigdata", config=Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})
+)
+
+
+def flags() -> AppConfigStore:
+    """Return the feature flags as AppConfig has them, in a session of their own."""
+    return AppConfigStore(
+        application=settings.flags_application,
+        environment=settings.flags_environment,
+        name=settings.flags_profile,
+        max_age=FLAGS_SECONDS,
+        boto3_client=appconfig,
     )
 
 
@@ -90,8 +110,17 @@ codex = CodexService(
 resealing = ResealService(grants=grants, lender=lender, sealer=sealer)
 service = SandboxService(
     store=store,
+    rollout=Rollout(threads=threads, stores=flags),
     codex=codex,
-    starter=Starter(store=store, launcher=launcher, daemon=daemon, codex=codex, models=models),
+    policies=PolicyService(store=store, daemon=daemon),
+    starter=Starter(
+        store=store,
+        launcher=launcher,
+        daemon=daemon,
+        codex=codex,
+        policies=PolicyStore(table=table),
+        models=models,
+    ),
     signer=signer,
     task_definition=settings.task_definition,
 )

@@ -1,4 +1,4 @@
-"""The operations that other functions (ensure, lend, stop, disconnect) and operators (reseal) invoke directly."""
+"""The operations that other functions (ensure, lend, stop, disconnect, configure) and operators (reseal) invoke."""
 
 from typing import Annotated, Any, Literal
 
@@ -46,6 +46,13 @@ class Disconnect(BaseModel):
     thread_id: ThreadId
 
 
+class Configure(BaseModel):
+    """The thread's tool policy, told to its sandbox if that runs."""
+
+    operation: Literal["configure"]
+    thread_id: ThreadId
+
+
 class Reseal(BaseModel):
     """Another page of grants under the vault's current key; ``after`` is where the page before ended."""
 
@@ -53,7 +60,7 @@ class Reseal(BaseModel):
     after: str | None = Field(default=None, max_length=4096)
 
 
-Operation = Ensure | Lend | Stop | Disconnect | Reseal
+Operation = Ensure | Lend | Stop | Disconnect | Configure | Reseal
 OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="operation")])
 
 
@@ -79,6 +86,9 @@ def _perform(service: SandboxService, resealing: ResealService, event: dict[str,
         return Reply(stopped=True)
     if isinstance(operation, Disconnect):
         return Reply(disconnected=Disconnected(removed=service.disconnect(operation.thread_id)))
+    if isinstance(operation, Configure):
+        service.configure(operation.thread_id)
+        return Reply(configured=True)
     if isinstance(operation, Reseal):
         return Reply(resealed=resealing.reseal(operation.after))
     if isinstance(operation, Lend):

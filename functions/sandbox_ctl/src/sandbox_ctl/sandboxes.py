@@ -23,6 +23,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from threadbox.clock import unix_time
+from threadbox.policies import Policy
+from threadbox.threads import SORT_KEY as META
+from threadbox.threads import thread_key
+from threadbox.updates import update_if
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -62,7 +66,7 @@ class Launch(BaseModel):
 
 
 class Sandbox(BaseModel):
-    """The row. Times are epoch seconds."""
+    """The row. Times are epoch seconds; ``policy_version`` is that of the tool policy a running one was told last."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -77,6 +81,7 @@ class Sandbox(BaseModel):
     address: str | None = None
     session_id: str | None = None
     opencode_version: str | None = None
+    policy_version: int = 0
     reason: str | None = None
     requested_at: int
     phase_at: int
@@ -99,6 +104,16 @@ class SandboxStore:
         """Return the thread's sandbox, or None when it never had one."""
         item = self.table.get_item(Key=_key(thread_id), ConsistentRead=True).get("Item")
         return Sandbox.model_validate(item) if item else None
+
+    def find_with_policy(self, thread_id: str) -> tuple[Sandbox | None, Policy]:
+        """Return the thread's sandbox, or None when it never had one, and its tool policy: one call, as turns wait."""
+        name, keys = self.table.name, [_key(thread_id), thread_key(thread_id)]
+        answer = self.table.meta.client.batch_get_item(RequestItems={name: {"Keys": keys, "ConsistentRead": True}})
+        items: dict[str, Any] = {str(item["sk"]): item for item in answer["Responses"].get(name, [])}
+        for key in answer["UnprocessedKeys"].get(name, {"Keys": []})["Keys"]:
+            items[str(key["sk"])] = self.table.get_item(Key=key, ConsistentRead=True).get("Item")
+        sandbox = items.get(SORT_KEY)
+        return Sandbox.model_validate(sandbox) if sandbox else None, Policy.of(items.get(META))
 
     def claim(self, thread_id: str, *, launch: Launch, owner: str) -> Sandbox | None:
         """Begin the next generation of a sandbox that is not there; None when somebody else did."""
@@ -164,20 +179,33 @@ class SandboxStore:
             names,
         )
 
-    def ready(self, sandbox: Sandbox, *, owner: str, session_id: str, opencode_version: str) -> Sandbox | None:
+    def ready(
+        self, sandbox: Sandbox, *, owner: str, session_id: str, opencode_version: str, policy_version: int
+    ) -> Sandbox | None:
         """Say that the sandbox answers; None when it is no longer the holder's to say."""
         return self._end_start(
             sandbox,
             owner,
             "SET #state = :state, detail = :detail, session_id = :session, opencode_version = :version, "
-            "started_at = :now, phase_at = :now REMOVE lease_owner, lease_until",
+            "policy_version = :policy, started_at = :now, phase_at = :now REMOVE lease_owner, lease_until",
             {
                 ":state": State.RUNNING,
                 ":detail": Detail.READY,
                 ":session": session_id,
                 ":version": opencode_version,
+                ":policy": policy_version,
                 ":now": int(self.now()),
             },
+        )
+
+    def told(self, sandbox: Sandbox, *, version: int) -> Sandbox | None:
+        """Note that the running sandbox was told the tool policy of *version*; None when a newer one was noted."""
+        return self._update(
+            sandbox.thread_id,
+            "SET policy_version = :version",
+            "#state = :running AND generation = :generation "
+            "AND (attribute_not_exists(policy_version) OR policy_version < :version)",
+            {":running": State.RUNNING, ":generation": sandbox.generation, ":version": version},
         )
 
     def fail(self, sandbox: Sandbox, *, owner: str, reason: str) -> Sandbox | None:
@@ -251,18 +279,9 @@ class SandboxStore:
         values: dict[str, Any],
         names: dict[str, str] | None = None,
     ) -> Sandbox | None:
-        try:
-            answer = self.table.update_item(
-                Key=_key(thread_id),
-                UpdateExpression=update,
-                ConditionExpression=condition,
-                ExpressionAttributeNames={"#state": "state", **(names or {})},
-                ExpressionAttributeValues=values,
-                ReturnValues="ALL_NEW",
-            )
-        except self.table.meta.client.exceptions.ConditionalCheckFailedException:
-            return None
-        return Sandbox.model_validate(answer["Attributes"])
+        named = {"#state": "state", **(names or {})}
+        item = update_if(self.table, _key(thread_id), update=update, condition=condition, values=values, names=named)
+        return None if item is None else Sandbox.model_validate(item)
 
 
 def _key(thread_id: str) -> dict[str, str]:

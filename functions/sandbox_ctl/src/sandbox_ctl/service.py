@@ -12,11 +12,14 @@ from uuid import uuid4
 from sandbox_ctl.callkeys import USE_LIFE, CallSigner, Scope
 from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import PORT, audience
+from sandbox_ctl.policies import PolicyService
+from sandbox_ctl.rollout import Rollout
 from sandbox_ctl.sandboxes import Launch, Sandbox, SandboxStore, State
 from sandbox_ctl.starts import Starter
 from sandbox_ctl.status import Status
 from threadbox.control import Access, Codex, Starting
 from threadbox.errors import ConflictError, OpenCodeError, SandboxUnavailableError, StaleGenerationError
+from threadbox.policies import Policy
 from threadbox.telemetry import logger
 
 ATTEMPTS = 5
@@ -27,7 +30,9 @@ class SandboxService:
     """What the operations and routes of sandbox_ctl do."""
 
     store: SandboxStore
+    rollout: Rollout
     codex: CodexService
+    policies: PolicyService
     starter: Starter
     signer: CallSigner
     task_definition: str
@@ -48,21 +53,24 @@ class SandboxService:
         *waiting_for* is the generation the caller has been told is starting: when that failed the caller is told so,
         instead of another start. *suspect* is a generation that did not answer the caller: ECS is asked about it.
 
-        For a turn it also sees to the sandbox's access token, if the thread has a grant; *refused* is the version of
-        tokens that Codex's models did not take, however long they should live.
+        For a turn it also sees to the sandbox's tool policy, and to its access token, if the thread has a grant;
+        *refused* is the version of tokens that Codex's models did not take, however long they should live.
 
         Raises:
+            SandboxNotEnabledError, RolloutUnreadableError: one would have to be started, and may not be.
             SandboxUnavailableError: the start the caller waited for has failed.
             VaultUnreadableError: the thread has a grant that cannot be opened, and nothing is started without it.
             VaultUnavailableError, OpenCodeError: the sandbox's access token is over, and it cannot be given another.
+            OpenCodeError: the sandbox does not take its tool policy.
         """
         for _ in range(ATTEMPTS):
-            sandbox = self.store.find(thread_id)
+            sandbox, policy = self.store.find_with_policy(thread_id)
             if sandbox is not None and sandbox.state in (State.RUNNING, State.STOPPING):
                 sandbox = self._confirm(sandbox) if self._doubted(sandbox, suspect) else sandbox
             if sandbox is None or sandbox.state in (State.STOPPED, State.FAILED):
                 if sandbox is not None and waiting_for is not None and sandbox.state == State.FAILED:
                     raise _failed(sandbox)
+                self.rollout.admit(thread_id)
                 self.codex.prepare(thread_id, refresh=scope == "turn")
                 self._claim(thread_id)
                 continue
@@ -70,7 +78,7 @@ class SandboxService:
                 sandbox = self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch) or sandbox
             if sandbox.state == State.FAILED:
                 raise _failed(sandbox)
-            if sandbox.state == State.RUNNING and (access := self._use(sandbox, scope, refused)) is not None:
+            if sandbox.state == State.RUNNING and (access := self._use(sandbox, policy, scope, refused)) is not None:
                 return access
             if sandbox.state in (State.STARTING, State.STOPPING):
                 return Starting(state=sandbox.state, detail=sandbox.detail, generation=sandbox.generation)
@@ -152,6 +160,17 @@ class SandboxService:
                 return removed
         raise ConflictError("Too much is going on here just now. Please try again.", retry_after=1)
 
+    def configure(self, thread_id: str) -> None:
+        """
+        Tell the sandbox its thread's tool policy, if it runs; else it hears of it when it starts.
+
+        Raises:
+            OpenCodeError: it does not take it. It is told again before its next turn.
+        """
+        sandbox, policy = self.store.find_with_policy(thread_id)
+        if sandbox is not None and sandbox.state == State.RUNNING:
+            self.policies.tell(sandbox, policy)
+
     def task_changed(self, thread_id: str, task_arn: str) -> None:
         """React to an ECS event, which is a hint: what it claims is looked up before anything changes."""
         sandbox = self.store.find(thread_id)
@@ -162,9 +181,11 @@ class SandboxService:
         elif sandbox.state in (State.RUNNING, State.STOPPING) and sandbox.task_arn == task_arn:
             self._confirm(sandbox)
 
-    def _use(self, sandbox: Sandbox, scope: Scope, refused: int | None) -> Access | None:
+    def _use(self, sandbox: Sandbox, policy: Policy, scope: Scope, refused: int | None) -> Access | None:
         """Return access to a running sandbox, which has what it needs for *scope*; None when it has ended."""
         try:
+            if scope == "turn":
+                self.policies.tell(sandbox, policy)
             codex = self.codex.freshen(sandbox, refused=refused) if scope == "turn" else None
             return self._access(sandbox, scope, codex)
         except OpenCodeError:

@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     openai_api_url: str
     codex_issuer_url: str
     vault_key_arn: str
+    flags_application: str
+    flags_environment: str
+    flags_profile: str
 
     @property
     def subnets(self) -> list[str]:

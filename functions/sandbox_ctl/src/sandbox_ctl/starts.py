@@ -15,6 +15,7 @@ from sandbox_ctl.models import ModelAccess
 from sandbox_ctl.sandboxes import LEASE, Detail, Launch, Sandbox, SandboxStore, State
 from threadbox.clock import unix_time
 from threadbox.errors import OpenCodeError, SandboxUnavailableError, VaultUnreadableError
+from threadbox.policies import PolicyStore
 from threadbox.telemetry import logger
 
 LAUNCH_TRIES = 3
@@ -33,6 +34,7 @@ class Starter:
     launcher: Launcher
     daemon: DaemonClient
     codex: CodexService
+    policies: PolicyStore
     models: Callable[[], ModelAccess]
     now: Callable[[], float] = unix_time
 
@@ -111,11 +113,12 @@ class _Step:
             self._give_back()
 
     def claim(self) -> None:
-        """Say hello, and bind the sandbox to its thread, with what it is lent of the thread's grant."""
+        """Say hello, and bind the sandbox to its thread, with its tool policy and what it is lent of its grant."""
         try:
             loan = self.starter.codex.loan(self.sandbox.thread_id)
             self.starter.daemon.hello(self.sandbox)
-            self.starter.daemon.bind(self.sandbox, self.starter.models(), loan)
+            policy = self.starter.policies.get(self.sandbox.thread_id)
+            self.starter.daemon.bind(self.sandbox, self.starter.models(), loan, policy)
         except VaultUnreadableError:
             self._look_again(CLAIM_LIMIT, "the stored sign-in cannot be opened")
             return
@@ -137,6 +140,7 @@ class _Step:
                 owner=self.owner,
                 session_id=status.session_id or "",
                 opencode_version=status.opencode_version or "",
+                policy_version=status.policy_version or 0,
             )
             self._lost_or(ready)
             if ready:

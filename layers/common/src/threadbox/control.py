@@ -90,7 +90,7 @@ class Refusal(BaseModel):
 
 
 class Reply(BaseModel):
-    """Exactly one of the six."""
+    """Exactly one of the seven."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -99,6 +99,7 @@ class Reply(BaseModel):
     error: Refusal | None = None
     stopped: bool = False
     disconnected: Disconnected | None = None
+    configured: bool = False
     resealed: Resealed | None = None
 
     @classmethod
@@ -140,6 +141,7 @@ class SandboxControlClient:
         *refused* is the version of tokens that Codex's models did not take.
 
         Raises:
+            SandboxNotEnabledError: it does not run, and the thread's owner may have no new one.
             SandboxUnavailableError: it cannot be started, or sandbox_ctl does not answer.
         """
         reply = self._invoke(
@@ -188,6 +190,16 @@ class SandboxControlClient:
         """
         reply = self._invoke(operation="disconnect", thread_id=thread_id)
         return reply.disconnected is not None and reply.disconnected.removed
+
+    def configure(self, thread_id: str) -> None:
+        """
+        Have the thread's sandbox, if it runs, hear of its tool policy before its next turn.
+
+        Raises:
+            OpenCodeError: it does not take it.
+            SandboxUnavailableError: sandbox_ctl does not answer.
+        """
+        self._invoke(operation="configure", thread_id=thread_id)
 
     def _invoke(self, **operation: Any) -> Reply:
         try:

@@ -6,6 +6,7 @@ Everything that can go wrong, in one tree.
   + UnauthorizedError            unauthorized
   + ForbiddenError               forbidden
     - SigninDeniedError          signin_denied
+    - SandboxNotEnabledError     sandbox_not_enabled
   + NotFoundError                not_found
     - NoSigninError              no_signin
   + ConflictError                conflict
@@ -27,8 +28,10 @@ Everything that can go wrong, in one tree.
       . ModelRateLimitedError    model_rate_limited
       . ModelUnknownError        model_unknown
   + SandboxUnavailableError      sandbox_unavailable
+    - RolloutUnreadableError     rollout_unreadable
   + VaultUnreadableError         vault_unreadable
   + VaultUnavailableError        vault_unavailable
+  + HistoryUnavailableError      history_unavailable
   + SigninPendingError           signin_pending
   + SigninTimedOutError          signin_timed_out
   + SigninAbandonedError         signin_abandoned
@@ -70,6 +73,12 @@ class SigninDeniedError(ForbiddenError):
     """The provider did not let the user in: refused, expired or limited, which its answers do not tell apart."""
 
     code = "signin_denied"
+
+
+class SandboxNotEnabledError(ForbiddenError):
+    """The operators let this user have no new sandbox just now; one that runs goes on."""
+
+    code = "sandbox_not_enabled"
 
 
 class NotFoundError(AppError):
@@ -198,6 +207,12 @@ class SandboxUnavailableError(AppError):
     code = "sandbox_unavailable"
 
 
+class RolloutUnreadableError(SandboxUnavailableError):
+    """Who may have a sandbox cannot be read just now, and no new one is started without; one that runs goes on."""
+
+    code = "rollout_unreadable"
+
+
 class VaultUnreadableError(AppError):
     """The thread's grant is stored, and cannot be opened; it stays stored, and nothing starts without it."""
 
@@ -208,6 +223,12 @@ class VaultUnavailableError(AppError):
     """There is no key to seal a grant with just now; nothing was stored."""
 
     code = "vault_unavailable"
+
+
+class HistoryUnavailableError(AppError):
+    """A message too large for an item cannot be read, stored or deleted just now; trying again is enough."""
+
+    code = "history_unavailable"
 
 
 class SigninPendingError(AppError):

@@ -21,7 +21,7 @@ from boto3.dynamodb.conditions import Attr
 from pydantic import BaseModel, ConfigDict
 
 from threadbox.clock import unix_time
-from threadbox.errors import ConflictError
+from threadbox.updates import update_if
 from threadbox.vault import Binding, Sealed
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 CODEX = "openai"
 """The provider that users sign in to, as OpenCode calls it."""
 LONGEST_MARGIN = 300
-TRIES = 12
 NO_CLAIM = "refresh_owner, refresh_until, retry_at, failures, reconnect_required, ended"
 """What says how a refresh stands, or that there can be none."""
 
@@ -209,23 +208,8 @@ class GrantStore:
         )
 
     def _write(self, thread_id: str, update: str, condition: str, values: dict[str, Any]) -> Grant | None:
-        errors = self.table.meta.client.exceptions
-        for _ in range(TRIES):
-            try:
-                answer = self.table.update_item(
-                    Key=self._key(thread_id),
-                    UpdateExpression=update,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues=values,
-                    ReturnValues="ALL_NEW",
-                )
-            except errors.ConditionalCheckFailedException:
-                return None
-            except errors.TransactionConflictException:
-                # A sign-in is being stored in this moment.
-                continue
-            return Grant.model_validate(answer["Attributes"])
-        raise ConflictError("Too much is going on here just now. Please try again.", retry_after=1)
+        item = update_if(self.table, self._key(thread_id), update=update, condition=condition, values=values)
+        return None if item is None else Grant.model_validate(item)
 
     def _key(self, thread_id: str) -> dict[str, str]:
         return {"thread_id": thread_id, "sk": f"GRANT#{self.provider}"}
