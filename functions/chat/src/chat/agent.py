@@ -52,14 +52,14 @@ class Agent:
     async def _abort(self, turn: Turn) -> None:
         try:
             async with self._opencode(turn) as (client, access):
-                await client.abort(access)
+                await client.abort(access, part_id=turn.part_id)
         except AppError as error:
             logger.info("nothing to abort", thread_id=turn.thread_id, code=error.code)
 
     async def _partial(self, turn: Turn) -> list[dict[str, Any]]:
         try:
             async with self._opencode(turn) as (client, access):
-                await client.abort(access)
+                await client.abort(access, part_id=turn.part_id)
                 translation = Translation(session_id=access.session_id, part_id=turn.part_id)
                 translation.resync(await client.messages(access))
         except AppError as error:
@@ -79,4 +79,4 @@ class Agent:
             raise SandboxUnavailableError("The answer has no sandbox yet.")
         access = self.control.lend(turn.thread_id, scope="turn", generation=turn.generation)
         async with self.http() as http:
-            yield OpenCodeClient(http=http), access
+            yield OpenCodeClient(http=http), turn.reach(access)

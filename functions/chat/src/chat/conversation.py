@@ -1,18 +1,20 @@
 """What happens when a socket opens, closes, or sends a frame. Everything here is short; answering is the turn's."""
 
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from chat import frames
 from chat.agent import Agent
+from chat.asking import Asking
 from chat.attachments import AttachmentStore
 from chat.chunks import replayed
+from chat.clearing import Clearing
 from chat.dispatch import TurnDispatcher
-from chat.messages import MessageStore, UIMessage
+from chat.messages import MessageStore
 from chat.recovery import Recovery
 from chat.turn import TurnState
-from chat.turns import Submission, Submitted, TurnStore
-from threadbox.errors import AppError, ConflictError, InvalidRequestError, UnauthorizedError
+from chat.turns import Submitted, TurnStore
+from threadbox.errors import AppError, ConflictError, InvalidRequestError, OpenCodeError, UnauthorizedError
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, Socket, SocketBroadcast, SocketStore
 from threadbox.telemetry import logger
@@ -30,21 +32,28 @@ class Conversation:
     broadcast: SocketBroadcast
     messages: MessageStore
     turns: TurnStore
+    asking: Asking
+    clearing: Clearing
     attachments: AttachmentStore
     dispatcher: TurnDispatcher
     recovery: Recovery
     agent: Agent
 
-    def connect(self, connection_id: str, *, thread_id: str, token: str) -> None:
+    def connect(self, connection_id: str, *, thread_id: str, token: str, client_id: str = "") -> None:
         """
-        Let a socket in, for the thread its token is for.
+        Let a socket in, for the thread its token is for; its client may have had others before.
 
         Raises:
             UnauthorizedError, ForbiddenError: the token is not good for the thread, or somebody else owns it.
         """
         session = self.sessions.verify(token, thread_id=thread_id)
         self.threads.claim(thread_id, user_id=session.user_id)
-        self.sockets.create(Socket(thread_id=thread_id, connection_id=connection_id, user_id=session.user_id))
+        self.sockets.create(
+            Socket(thread_id=thread_id, connection_id=connection_id, user_id=session.user_id, client_id=client_id)
+        )
+        turn = self.turns.find(thread_id)
+        if turn is not None and turn.missed_by(client_id):
+            self.dispatcher.dispatch_return(turn, connection_id)
 
     def disconnect(self, connection_id: str) -> None:
         """Forget a socket."""
@@ -71,14 +80,14 @@ class Conversation:
                     self._ask(socket, frame)
                 case frames.CancelRequest():
                     self._cancel(socket, frame.id)
+                case frames.ClearRequest() | frames.MessagesEcho():
+                    self._follow(socket, frame)
                 case frames.ResumeRequest():
                     self._probe(socket, frame.probe_id or "")
                 case frames.ResumeAck():
                     self._attach(socket, frame.id)
-                case frames.ToolApproval():
-                    self._reply(socket, frame.tool_call_id, frame.approved)
-                case frames.ToolResult():
-                    self._reply(socket, frame.tool_call_id, frame.output.answers)
+                case frames.ToolApproval() | frames.ToolResult():
+                    self._reply(socket, frame.tool_call_id, frame.answer())
         except AppError as error:
             logger.info("frame refused", code=error.code, thread_id=socket.thread_id)
             request_id = request_id or str(error.details.get("request_id", ""))
@@ -89,31 +98,23 @@ class Conversation:
             self.connections.post(connection_id, answer)
 
     def _ask(self, socket: Socket, frame: frames.ChatRequest) -> None:
-        submission = self._submit(socket, frame.id, frame.message(), frame.init.body.model or "")
+        if frame.url is not None and not socket.older:
+            self.sockets.note_older(socket)
+        submission = self.asking.submit(socket, frame)
         if submission.displaced is not None:
             self.broadcast.post(socket.thread_id, frames.done(submission.displaced, "aborted"))
         if submission.result == Submitted.CLAIMED:
             try:
-                self.dispatcher.dispatch(socket.thread_id, frame.id)
+                self.dispatcher.dispatch(socket.thread_id, frame.id, submission.invocation)
             except AppError as error:
-                self.recovery.end(socket.thread_id, frame.id, error=error, expired_only=False)
+                self.recovery.take_back(socket.thread_id, frame.id, error)
         elif submission.result == Submitted.BEHIND:
             running = self.turns.find(socket.thread_id)
             if running is not None and running.cancel:
                 self.agent.abort(running)
-
-    def _submit(self, socket: Socket, request_id: str, message: UIMessage, model: str) -> Submission:
-        thread_id = socket.thread_id
-        submit = partial(self.turns.submit, thread_id, request_id, connection_id=socket.connection_id, model=model)
-        seq = self.messages.reserve(thread_id)
-        writes = self.messages.creation(thread_id, seq, message)
-        submission = submit(seq=seq, writes=writes)
-        if submission.result != Submitted.KNOWN_MESSAGE:
-            return submission
-        known = self.messages.seq_of(thread_id, message.id)
-        if known is None:
-            raise InvalidRequestError("The message's id cannot be used.")
-        return submit(seq=known, writes=[])
+                self.recovery.look_at(running)
+        if submission.cut:
+            self.asking.tidy(socket.thread_id)
 
     def _cancel(self, socket: Socket, request_id: str) -> None:
         turn = self.turns.cancel(socket.thread_id, request_id)
@@ -129,8 +130,28 @@ class Conversation:
             raise InvalidRequestError("This answer does not fit what was asked.")
         self.agent.answer(turn, ask, answer)
 
+    def _follow(self, socket: Socket, frame: frames.ClearRequest | frames.MessagesEcho) -> None:
+        """
+        Follow what a tab did to its list of messages.
+
+        Emptied is emptied here too. Of any other change counts only what it answers to the agent, if that has not been
+        told before.
+        """
+        if isinstance(frame, frames.ClearRequest):
+            self.clearing.clear(socket)
+            return
+        for tool_call_id, answer in frame.replies().items():
+            with suppress(ConflictError, InvalidRequestError, OpenCodeError):
+                self._reply(socket, tool_call_id, answer)
+
     def _probe(self, socket: Socket, probe: str) -> None:
-        if self.attachments.ask(socket, probe):
+        turn = self.attachments.ask(socket, probe)
+        if turn is not None and turn.under_way:
+            self.recovery.look_at(turn)
+            return
+        if turn is not None and turn.missed_by(socket.client_id) and not turn.cleared:
+            # It has seen the beginning of that answer; with nothing under way it would take that for the whole.
+            self.connections.post(socket.connection_id, frames.resuming(turn.request_id, probe))
             return
         self.connections.post(socket.connection_id, frames.resume_none(probe))
         self.attachments.strike(socket, probe)
@@ -140,6 +161,7 @@ class Conversation:
             return
         for frame in self._replay(socket.thread_id, request_id):
             self.connections.post(socket.connection_id, frame)
+        self.attachments.make_up(socket, request_id)
 
     def _replay(self, thread_id: str, request_id: str) -> list[str]:
         """Return the frames that make the stored answer of an ended request anew; of an unknown one, only its end."""

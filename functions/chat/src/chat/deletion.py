@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Key
 
-from chat.turns import running_key
+from chat.bodies import BodyStore
+from chat.claims import running_key
 from threadbox.control import SandboxControlClient
 from threadbox.identifiers import thread_hash
 from threadbox.sessions import SessionVerifier
@@ -26,6 +27,7 @@ class ThreadDeletion:
     """Deletes threads."""
 
     table: "Table"
+    bodies: BodyStore
     sessions: SessionVerifier
     threads: ThreadStore
     sockets: SocketStore
@@ -44,6 +46,7 @@ class ThreadDeletion:
             ConflictError: its sandbox is only just being started.
             SandboxUnavailableError: its sandbox cannot be stopped just now.
             OpenCodeError: its sandbox does not let go of the grant.
+            HistoryUnavailableError: the bodies of its messages cannot be deleted just now.
         """
         session = self.sessions.verify(token, thread_id=thread_id)
         self.threads.claim(thread_id, user_id=session.user_id)
@@ -53,7 +56,9 @@ class ThreadDeletion:
         for socket in sockets:
             self.sockets.delete(thread_id, socket.connection_id)
             self.connections.close(socket.connection_id)
-        removed = {**self._delete_items(thread_id), "sockets": len(sockets), "grants": grants}
+        # While items name them: whoever tries again finds them all the same, but knows that there is something to do.
+        bodies = self.bodies.delete_thread(thread_id)
+        removed = {**self._delete_items(thread_id), "bodies": bodies, "sockets": len(sockets), "grants": grants}
         logger.info("thread deleted", thread_id=thread_id, removed=removed)
         return removed
 

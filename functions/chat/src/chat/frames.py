@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Json, StringConstraints, TypeAdapter, ValidationError
 
 from chat.messages import UIMessage
+from chat.replies import Answers, replies_in
 from chat.sizes import FRAME_LIMIT, fitted
 from threadbox.errors import InvalidRequestError, TooLargeError
 
@@ -33,15 +34,18 @@ class ChatInit(_Frame):
 
 
 class ChatRequest(_Frame):
-    """Ask the agent."""
+    """Ask the agent. Only clients of the older generation say to which ``url`` the request would have gone."""
 
     type: Literal["cf_agent_use_chat_request"]
     id: RequestId
     init: ChatInit
+    url: Any = None
 
     def message(self) -> UIMessage:
         """
         Return the message that is asked.
+
+        It is the user's last one in the list; what may follow it in there is not asked.
 
         Raises:
             InvalidRequestError: there is no user message with text in it.
@@ -83,11 +87,9 @@ class ToolApproval(_Frame):
     tool_call_id: Annotated[str, Field(alias="toolCallId", max_length=128)]
     approved: bool
 
-
-class Answers(_Frame):
-    """The answers to the questions of one call, in their order; each the chosen labels, or words of one's own."""
-
-    answers: Annotated[list[list[Annotated[str, StringConstraints(max_length=4000)]]], Field(max_length=20)]
+    def answer(self) -> bool:
+        """Return what the user says to it."""
+        return self.approved
 
 
 class ToolResult(_Frame):
@@ -97,8 +99,35 @@ class ToolResult(_Frame):
     tool_call_id: Annotated[str, Field(alias="toolCallId", max_length=128)]
     output: Answers
 
+    def answer(self) -> list[list[str]]:
+        """Return what the user says to it."""
+        return self.output.answers
 
-ClientFrame = ChatRequest | CancelRequest | ResumeRequest | ResumeAck | ToolApproval | ToolResult
+
+class ClearRequest(_Frame):
+    """Forget the conversation."""
+
+    type: Literal["cf_agent_chat_clear"]
+
+
+class MessagesEcho(_Frame):
+    """
+    The list of messages as a tab has it, after every change that its page makes to it.
+
+    What is stored is stored: nothing in it is believed but what the user has answered to the agent in it.
+    """
+
+    type: Literal["cf_agent_chat_messages"]
+    messages: Any = None
+
+    def replies(self) -> dict[str, bool | list[list[str]]]:
+        """Return what the user has answered, by tool call."""
+        return replies_in(self.messages)
+
+
+ClientFrame = (
+    ChatRequest | CancelRequest | ClearRequest | MessagesEcho | ResumeRequest | ResumeAck | ToolApproval | ToolResult
+)
 _CLIENT_FRAME: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
 _KNOWN = frozenset(str(cls.model_fields["type"].annotation.__args__[0]) for cls in ClientFrame.__args__)
 
@@ -158,6 +187,12 @@ def snapshot(messages: list[UIMessage]) -> str:
     return frame if len(frame.encode()) <= FRAME_LIMIT else history_changed()
 
 
+def message_updated(message: UIMessage) -> str:
+    """Return the frame that puts *message* in the place of the one with its id, where that is shown; see `snapshot`."""
+    frame = json.dumps({"type": "cf_agent_message_updated", "message": message.model_dump(exclude_none=True)})
+    return frame if len(frame.encode()) <= FRAME_LIMIT else history_changed()
+
+
 def history_changed() -> str:
     """
     Return the frame upon which a web app gets the messages anew.
@@ -166,6 +201,11 @@ def history_changed() -> str:
     """
     chunk = {"type": "data-history", "data": {}, "transient": True}
     return _response("notice-history", json.dumps(chunk), done=True, outcome="completed")
+
+
+def cleared() -> str:
+    """Return the frame that empties the list of messages in other tabs."""
+    return json.dumps({"type": "cf_agent_chat_clear"})
 
 
 def resuming(request_id: str, probe_id: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import boto3
@@ -13,19 +14,27 @@ from mangum.types import LambdaContext
 
 from chat.agent import Agent
 from chat.app import create_app
+from chat.asking import Asking
 from chat.attachments import AttachmentStore
+from chat.bodies import BodyStore
+from chat.clearing import Clearing
 from chat.conversation import Conversation
+from chat.cuts import CutStore
 from chat.deletion import ThreadDeletion
 from chat.dispatch import TurnDispatcher
+from chat.export import Export
 from chat.history import HistoryService
 from chat.messages import MessageStore
 from chat.opencode import OpenCodeClient
-from chat.recovery import Recovery, interrupted
+from chat.recovery import Recovery
+from chat.returning import Returning
 from chat.routes import SocketRoutes
 from chat.running import TurnRunner
 from chat.settings import Settings
+from chat.tool_policy import ToolPolicyService
 from chat.turns import TurnStore
 from threadbox.control import SandboxControlClient
+from threadbox.policies import PolicyStore
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
@@ -40,7 +49,9 @@ table = boto3.resource("dynamodb").Table(settings.table_name)
 lambda_client = boto3.client("lambda", config=Config(read_timeout=30, retries={"max_attempts": 2}))
 sessions = SessionVerifier(secret=JsonSecret(client=boto3.client("secretsmanager"), arn=settings.session_secret_arn))
 threads = ThreadStore(table=table)
-messages = MessageStore(table=table)
+bodies = BodyStore(client=cache(lambda: boto3.client("s3")), bucket=settings.bodies_bucket)
+cuts = CutStore(table=table, bodies=bodies)
+messages = MessageStore(table=table, bodies=bodies, cuts=cuts)
 turns = TurnStore(table=table)
 sockets = SocketStore(table=table)
 connections = ConnectionsClient(
@@ -65,14 +76,25 @@ def sandbox_http() -> httpx.AsyncClient:
 
 
 agent = Agent(control=control, http=sandbox_http)
+attachments = AttachmentStore(table=table)
+returning = Returning(sockets=sockets, turns=turns, messages=messages, attachments=attachments, connections=connections)
 recovery = Recovery(turns=turns, messages=messages, broadcast=broadcast, dispatcher=dispatcher, agent=agent)
 
 _http = Mangum(
     create_app(
-        HistoryService(sessions=sessions, threads=threads, store=messages),
-        ThreadDeletion(
-            table=table, sessions=sessions, threads=threads, sockets=sockets, connections=connections, control=control
+        HistoryService(
+            sessions=sessions, threads=threads, store=messages, export_of=Export(table=table, store=messages)
         ),
+        ThreadDeletion(
+            table=table,
+            bodies=bodies,
+            sessions=sessions,
+            threads=threads,
+            sockets=sockets,
+            connections=connections,
+            control=control,
+        ),
+        ToolPolicyService(sessions=sessions, threads=threads, policies=PolicyStore(table=table), control=control),
     ),
     lifespan="off",
 )
@@ -85,7 +107,9 @@ _socket = SocketRoutes(
         broadcast=broadcast,
         messages=messages,
         turns=turns,
-        attachments=AttachmentStore(table=table),
+        attachments=attachments,
+        asking=Asking(messages=messages, turns=turns, cuts=cuts),
+        clearing=Clearing(table=table, messages=messages, turns=turns, cuts=cuts, agent=agent, broadcast=broadcast),
         dispatcher=dispatcher,
         recovery=recovery,
         agent=agent,
@@ -107,12 +131,15 @@ def socket(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # 
 
 @logger.inject_lambda_context(clear_state=True)
 def turn(event: dict[str, Any], context: LambdaContext) -> None:
-    """Run the turn that was claimed; invoked asynchronously."""
+    """Run the turn that was claimed, or see to a socket whose client came back; invoked asynchronously."""
+    if "connection_id" in event:
+        returning.see_to(event["thread_id"], event["request_id"], event["connection_id"])
+        return
     seconds = min(settings.handover_seconds, context.get_remaining_time_in_millis() / 1000 - FAREWELL)
-    asyncio.run(_run_turn(event["thread_id"], event["request_id"], seconds))
+    asyncio.run(_run_turn(event["thread_id"], event["request_id"], event["invocation"], seconds))
 
 
-async def _run_turn(thread_id: str, request_id: str, seconds: float) -> None:
+async def _run_turn(thread_id: str, request_id: str, invocation: str, seconds: float) -> None:
     async with sandbox_http() as client:
         runner = TurnRunner(
             turns=turns,
@@ -126,14 +153,14 @@ async def _run_turn(thread_id: str, request_id: str, seconds: float) -> None:
             ask_seconds=settings.ask_seconds,
             posting=posting,
         )
-        await runner.run(thread_id, request_id, seconds=seconds)
+        await runner.run(thread_id, request_id, invocation=invocation, seconds=seconds)
 
 
 @logger.inject_lambda_context(clear_state=True)
 def recover(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes it
-    """End a turn whose function failed (its failure destination), or all whose lease ran out (the schedule)."""
+    """See to a turn whose function failed (its failure destination), or to all whose lease ran out (the schedule)."""
     failed = event.get("requestPayload")
     if failed is None:
         recovery.sweep()
-    else:
-        recovery.end(failed["thread_id"], failed["request_id"], error=interrupted(), expired_only=False)
+    elif "connection_id" not in failed:
+        recovery.go_on(failed["thread_id"], failed["request_id"], failed=failed["invocation"])

@@ -14,6 +14,7 @@ from threadbox.errors import OpenCodeError
 
 SILENCE = 12
 CALL_TIMEOUT = 20
+CURSOR = "Event-Cursor"
 
 
 class SilentError(OpenCodeError):
@@ -40,9 +41,9 @@ class OpenCodeClient:
 
     http: httpx.AsyncClient
 
-    async def prompt(self, access: Access, *, part_id: str, text: str, model: str = "") -> None:
+    async def prompt(self, access: Access, *, part_id: str, text: str, model: str = "") -> int:
         """
-        Hand the user's message to OpenCode; the answer comes as events.
+        Hand the user's message to OpenCode, once however often it comes; return the number behind which its events lie.
 
         *part_id* (``prt_…``) becomes the id of the message's text part: by it the message is known among the events
         (measured, opencode 1.18.33). *model* is ``provider/id``, or "" for the default.
@@ -55,11 +56,19 @@ class OpenCodeClient:
         if model:
             provider, _, name = model.partition("/")
             body["model"] = {"providerID": provider, "modelID": name}
-        await self._call(access, "POST", f"/session/{access.session_id}/prompt_async", body)
+        answer = await self._call(access, "POST", f"/session/{access.session_id}/prompt_async", body)
+        # A sandbox of an older image does not say: the answer is found by its part, wherever one begins to read.
+        return int(answer.headers.get(CURSOR, 0))
 
-    async def abort(self, access: Access) -> None:
-        """Stop what the session is doing; the partial answer is kept and ``session.idle`` follows."""
-        await self._call(access, "POST", f"/session/{access.session_id}/abort", {})
+    async def abort(self, access: Access, *, part_id: str | None = None) -> None:
+        """
+        Stop what the session is doing; the partial answer is kept and ``session.idle`` follows.
+
+        With *part_id* only the work on that message is stopped, as soon as OpenCode is at it: nothing is, once it has
+        been given another one.
+        """
+        part = f"?part={part_id}" if part_id else ""
+        await self._call(access, "POST", f"/session/{access.session_id}/abort{part}", {})
 
     async def reply(self, access: Access, ask: Ask, answer: bool | list[list[str]]) -> None:  # noqa: FBT001 - it is one
         """
@@ -81,20 +90,33 @@ class OpenCodeClient:
         messages: list[dict[str, Any]] = _parsed(response.text)
         return messages
 
-    async def events(self, access: Access, *, after: int | None) -> AsyncGenerator[Line]:
+    async def delete_message(self, access: Access, message_id: str) -> None:
         """
-        Yield the lines of the event log after number *after*, or from now on.
+        Delete a message from the session; the workspace stays as it is.
+
+        Raises:
+            OpenCodeError: OpenCode refuses; with status 409: the session is busy.
+        """
+        await self._call(access, "DELETE", f"/session/{access.session_id}/message/{message_id}")
+
+    async def begin_anew(self, access: Access) -> str:
+        """Put a new session in the place of the thread's session, whatever that is by now, and return its id."""
+        response = await self._call(access, "POST", "/sandboxd/session", {})
+        return str(response.json()["session_id"])
+
+    async def events(self, access: Access, *, after: int) -> AsyncGenerator[Line]:
+        """
+        Yield the lines of the event log after number *after*.
 
         Raises:
             SilentError: nothing came for 12 s, or the connection broke.
             OpenCodeError: sandboxd refuses.
         """
-        cursor = {} if after is None else {"after": after}
         try:
             async with self.http.stream(
                 "GET",
                 f"{access.url}/sandboxd/events",
-                params={"generation": access.generation, **cursor},
+                params={"generation": access.generation, "after": after},
                 headers=_headers(access),
                 timeout=httpx.Timeout(SILENCE, connect=3),
             ) as response:

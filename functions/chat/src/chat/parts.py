@@ -9,6 +9,7 @@ States of a tool (measured, opencode 1.18.33)::
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from chat.records import ToolReceipt
 from chat.sizes import pieces, shortened
 
 Chunk = dict[str, Any]
@@ -82,6 +83,7 @@ class ToolPart:
     ask: str | None = None
     started: bool = False
     denied: bool = False
+    duration_ms: int | None = None
     _shown: Chunk | None = None
 
     @property
@@ -102,6 +104,7 @@ class ToolPart:
         if status != "pending" and not self.started:
             self.started, self.name, self.input = True, tool, state.get("input") or {}
             chunks.append(self._chunk("tool-input-available", toolName=self.name, input=self.input))
+        self.duration_ms = _duration(state.get("time") or {})
         if status == "running":
             chunks += self._running(state.get("metadata") or {})
         elif status == "completed":
@@ -144,6 +147,16 @@ class ToolPart:
             return {**part, "state": "output-denied", "approval": {"id": self.ask, "approved": False}}
         return {**part, "state": "output-error", "errorText": self.error or "The call was interrupted."}
 
+    def receipt(self) -> ToolReceipt:
+        """Return what a turn's record keeps of the call."""
+        return ToolReceipt(
+            tool_call_id=self.chunk_id,
+            tool=self.name,
+            state=self.stored()["state"],
+            exit_code=(self.output or {}).get("exit_code"),
+            duration_ms=self.duration_ms,
+        )
+
     def _running(self, metadata: dict[str, Any]) -> list[Chunk]:
         shown = {"output": shortened(str(metadata.get("output") or ""), PARTIAL_LIMIT)}
         if not metadata.get("output") or shown == self._shown:
@@ -153,6 +166,10 @@ class ToolPart:
 
     def _chunk(self, kind: str, **fields: object) -> Chunk:
         return {"type": kind, "toolCallId": self.chunk_id, **fields}
+
+
+def _duration(time: dict[str, Any]) -> int | None:
+    return int(time["end"] - time["start"]) if "start" in time and "end" in time else None
 
 
 def _output(state: dict[str, Any]) -> Chunk:

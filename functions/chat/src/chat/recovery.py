@@ -1,14 +1,16 @@
-"""Ending turns whose function died, so that nobody waits for ever."""
+"""Seeing to turns whose function died: another one goes on; after too many of them the turn ends, in words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chat import frames
 from chat.agent import Agent
 from chat.dispatch import TurnDispatcher
 from chat.messages import MessageStore, UIMessage
-from chat.turn import TurnState
+from chat.turn import Turn, TurnState
 from chat.turns import TurnStore
-from threadbox.errors import AppError
+from threadbox.clock import unix_time
+from threadbox.errors import AppError, RateLimitedError
 from threadbox.sockets import SocketBroadcast
 from threadbox.telemetry import logger
 
@@ -18,9 +20,10 @@ ATTEMPTS = 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
     """
-    Ends dead turns.
+    Finds functions for turns that have none, or ends them.
 
-    The agent is stopped, and what it said so far is kept.
+    ``failed`` is the invocation that Lambda has reported. Without it a turn is left alone until its lease has run out.
+    Doing it twice, or late, changes nothing.
     """
 
     turns: TurnStore
@@ -28,34 +31,65 @@ class Recovery:
     broadcast: SocketBroadcast
     dispatcher: TurnDispatcher
     agent: Agent
+    now: Callable[[], float] = unix_time
 
     def sweep(self) -> None:
-        """End every turn whose lease has run out."""
+        """See to every turn whose lease has run out."""
         for thread_id, request_id in self.turns.unended():
-            self.end(thread_id, request_id, error=interrupted(), expired_only=True)
+            self.go_on(thread_id, request_id)
 
-    def end(self, thread_id: str, request_id: str, *, error: AppError, expired_only: bool) -> None:
-        """End one turn with *error*, and start what stands behind it. Of an ended turn nothing changes."""
-        turn = self.turns.take_over(thread_id, request_id, expired_only=expired_only)
+    def look_at(self, turn: Turn) -> None:
+        """See to a turn that somebody came across."""
+        if turn.state != TurnState.ENDED and turn.lease_until <= self.now():
+            self.go_on(turn.thread_id, turn.request_id)
+
+    def go_on(self, thread_id: str, request_id: str, *, failed: str | None = None) -> None:
+        """Have another function go on with a turn; when too many have died, end it."""
+        turn = self.turns.requeue(thread_id, request_id, failed=failed)
         if turn is None:
+            spent = self.turns.give_up(thread_id, request_id, failed=failed)
+            if spent is not None:
+                self._end(spent, interrupted())
             return
+        logger.warning("turn goes on", thread_id=thread_id, request_id=request_id, takeovers=turn.takeovers)
+        try:
+            self.dispatcher.dispatch(thread_id, request_id, turn.invocation)
+        except RateLimitedError:
+            # Its lease runs out again.
+            logger.warning("turn waits", thread_id=thread_id, request_id=request_id)
+
+    def take_back(self, thread_id: str, request_id: str, error: AppError) -> None:
+        """End a turn that no function could be started for, with *error*."""
+        turn = self.turns.take_back(thread_id, request_id)
+        if turn is not None:
+            self._end(turn, error)
+
+    def _end(self, turn: Turn, error: AppError) -> None:
+        """Stop the agent, keep what it said, tell everybody, and begin what stands behind."""
+        thread_id, request_id = turn.thread_id, turn.request_id
         logger.warning("turn interrupted", thread_id=thread_id, request_id=request_id)
         parts = self.agent.partial(turn)
         if parts:
-            self.messages.put(thread_id, turn.seq + 1, UIMessage(id=turn.answer_id, role="assistant", parts=parts))
-        self.broadcast.post(thread_id, frames.failed(request_id, str(error), error.code))
+            # Refused where the answer was stored already, or its question is gone.
+            self.messages.answer(turn, UIMessage(id=turn.answer_id, role="assistant", parts=parts))
+        self.broadcast.post(
+            thread_id,
+            frames.done(request_id, "aborted") if turn.cleared else frames.failed(request_id, str(error), error.code),
+        )
         for _ in range(ATTEMPTS):
+            if turn.cleared:
+                self.broadcast.post(thread_id, frames.cleared(), but=turn.cleared_by)
             ended = self.turns.end(turn, "error")
             if ended is not None:
                 if ended.state == TurnState.QUEUED:
-                    self.dispatcher.dispatch(thread_id, ended.request_id)
+                    self.dispatcher.dispatch(thread_id, ended.request_id, ended.invocation)
                 return
-            renewed = self.turns.renew(turn, generation=None)
+            renewed = self.turns.renew(turn)
             if renewed is None:
                 return
             turn = renewed
 
 
 def interrupted() -> AppError:
-    """Return the error of a turn whose function died."""
+    """Return the error of a turn whose functions died."""
     return AppError("The answer was interrupted. Please send your message again.")

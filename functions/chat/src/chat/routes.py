@@ -1,10 +1,11 @@
 """The routes of the WebSocket API, and how errors become its answers."""
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from chat.conversation import Conversation
 from threadbox.edge import http_status
@@ -16,13 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+CLIENT_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
 class ConnectQuery(BaseModel):
-    """What the client puts into the address."""
+    """What the client puts into the address; ``_pk`` stays the same when its socket is opened anew."""
 
     model_config = ConfigDict(extra="ignore")
 
     thread: ThreadId
     token: str = Field(max_length=4096)
+    client_id: str = Field("", alias="_pk")
+
+    @field_validator("client_id")
+    @classmethod
+    def _known_kind(cls, client_id: str) -> str:
+        """Go without an id that is not of PartySocket's kind, a UUID; no client depends on it."""
+        return client_id if CLIENT_ID.fullmatch(client_id) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +65,7 @@ class SocketRoutes:
             query = ConnectQuery.model_validate(event.get("queryStringParameters") or {})
         except ValidationError as exc:
             raise UnauthorizedError("The address needs a thread and a token.") from exc
-        self.conversation.connect(connection_id, thread_id=query.thread, token=query.token)
+        self.conversation.connect(connection_id, thread_id=query.thread, token=query.token, client_id=query.client_id)
 
     def _disconnect(self, connection_id: str, event: dict[str, Any]) -> None:  # noqa: ARG002 - a route's shape
         self.conversation.disconnect(connection_id)

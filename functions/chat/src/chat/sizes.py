@@ -18,8 +18,6 @@ BODY_LIMIT = FRAME_LIMIT - 600
 """Bytes that a chunk may take in its frame: an envelope with the longest request id takes less than the rest."""
 DELTA_LIMIT = BODY_LIMIT - 800
 """The same for the text of a delta, whose part has an id."""
-STORED_LIMIT = 300_000
-"""Bytes of a message in the table, where an item may have 400 KB."""
 
 SHORTENED = "\n… (shortened)\n"
 # What a person reads; the rest names things, and is short.
@@ -58,17 +56,6 @@ def fitted(chunk: Chunk) -> Chunk:
         if _body(shorter) <= BODY_LIMIT:
             return shorter
     return fixed | dict.fromkeys(chunk.keys() & _SHORTENABLE, SHORTENED)
-
-
-def storable(parts: list[Chunk], limit: int = STORED_LIMIT) -> list[Chunk]:
-    """Return the parts of a message, those of tools shortened if all together take more than *limit* bytes."""
-    stored, lengths = parts, _lengths()
-    while len(_json(stored).encode()) > limit and (length := next(lengths, None)) is not None:
-        stored = [
-            {name: shortened(value, length) if name in _SHORTENABLE else value for name, value in part.items()}
-            for part in parts
-        ]
-    return stored
 
 
 def shortened(value: Any, length: int) -> Any:

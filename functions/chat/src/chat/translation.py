@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat.parts import Chunk, StreamedPart, ToolPart
-from chat.sizes import storable
 from chat.turn import Ask
 
 Part = StreamedPart | ToolPart
@@ -31,13 +30,18 @@ class _Step:
 
 @dataclass(slots=True, kw_only=True)
 class Translation:
-    """One turn's translation, fed with events in order. ``asks`` are the open ones, by tool call."""
+    """
+    One turn's translation, fed with events in order. ``asks`` are the open ones, by tool call.
+
+    ``let_go``: OpenCode has said that it is idle, knows the question, and has not begun to answer it.
+    """
 
     session_id: str
     part_id: str
     finished: bool = False
     error: dict[str, Any] | None = None
     asked: bool = False
+    let_go: bool = False
     asks: dict[str, Ask] = field(default_factory=dict)
     _user_message: str | None = None
     _steps: dict[str, _Step] = field(default_factory=dict)
@@ -121,12 +125,17 @@ class Translation:
         for step in self._steps.values():
             said = [part for part in (part.stored() for part in step.parts) if part is not None]
             stored += [{"type": "step-start"}, *said] if said else []
-        return storable(stored)
+        return stored
 
     def metadata(self) -> dict[str, Any]:
         """Return the message's metadata: why it ended, what it used, which model answered; what is known of it."""
         known = {"finishReason": self._finish, "usage": self._usage or None, "model": self._model}
         return {name: value for name, value in known.items() if value is not None}
+
+    def record(self) -> dict[str, Any]:
+        """Return what a turn's record keeps of the answer."""
+        tools = [part.receipt() for step in self._steps.values() for part in step.parts if isinstance(part, ToolPart)]
+        return {"answered_by": self._model, "tokens": self._usage, "tools": tools}
 
     def _all_steps_over(self) -> bool:
         return bool(self._steps) and all(step.over for step in self._steps.values())
@@ -137,6 +146,7 @@ class Translation:
         chunks: list[Chunk] = []
         if info["id"] not in self._steps:
             self._steps[info["id"]] = _Step()
+            self.let_go = False
             chunks.append({"type": "start-step"})
         step = self._steps[info["id"]]
         if info.get("error"):
@@ -221,12 +231,17 @@ class Translation:
         return []
 
     def _idle(self, _: dict[str, Any]) -> list[Chunk]:
-        """An idle that comes before the question, or before its answer began, belongs to the turn before."""
+        """
+        An idle before the question belongs to the turn before. One before its answer began may, or else somebody's
+        abort hit the question before OpenCode was at work on it: then nothing follows (measured, opencode 1.18.33).
+        """
+        self.let_go = self.asked and not self._steps
         self.finished = self.finished or (self.asked and (self.error is not None or self._all_steps_over()))
         return []
 
     def _status(self, status: dict[str, Any]) -> list[Chunk]:
         """At a retry expect the parts of the last step again; the user is told that a further try follows, not why."""
+        self.let_go = self.let_go and status["type"] == "idle"
         if status["type"] != "retry" or not self.asked:
             return []
         if self._steps:

@@ -1,8 +1,8 @@
 """The WebSocket connections of a thread: their rows, and posting frames to them."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Key
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from threadbox.clock import unix_time
 from threadbox.errors import RateLimitedError
 from threadbox.telemetry import logger
+from threadbox.updates import outlasting, update_if
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
@@ -24,14 +25,20 @@ OPENING_SECONDS = 30
 
 
 class Socket(BaseModel):
-    """One connection, which was let in at that time."""
+    """
+    One connection, which was let in at that time; ``client_id`` is that of all connections of one page, or "".
+
+    ``older``: its client is known to be of the older generation, which never asks what is under way.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     thread_id: str
     connection_id: str
     user_id: str
+    client_id: str = ""
     opened_at: int = 0
+    older: bool = False
 
     def may_be_opening(self, now: float) -> bool:
         """Say whether API Gateway may call it gone because it is not there yet."""
@@ -84,6 +91,12 @@ class SocketStore:
         )
         return [Socket.model_validate(item) for item in answer["Items"]]
 
+    def note_older(self, socket: Socket) -> None:
+        """Note that the connection's client is of the older generation, if it is still there."""
+        for key in (_key(socket.thread_id, socket.connection_id), _connection_key(socket.connection_id)):
+            condition, values = "attribute_exists(connection_id)", {":true": True}
+            update_if(self.table, key, update="SET older = :true", condition=condition, values=values)
+
     def delete(self, thread_id: str, connection_id: str) -> None:
         """Remove a connection; removing it again changes nothing."""
         self.table.delete_item(Key=_key(thread_id, connection_id))
@@ -91,11 +104,13 @@ class SocketStore:
         self._raise_version(thread_id)
 
     def _raise_version(self, thread_id: str) -> None:
-        self.table.update_item(
+        write = partial(
+            self.table.update_item,
             Key={"thread_id": thread_id, "sk": "TURN"},
             UpdateExpression="SET attachments = if_not_exists(attachments, :none) ADD sockets_version :one",
             ExpressionAttributeValues={":none": {}, ":one": 1},
         )
+        outlasting(self.table, write)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +134,15 @@ class ConnectionsClient:
             raise RateLimitedError("The connection takes no frames just now.") from exc
         return True
 
-    def close(self, connection_id: str) -> None:
-        """Close a connection; one that is gone is closed."""
-        with suppress(self.client.exceptions.GoneException, ClientError, BotoCoreError):
+    def close(self, connection_id: str) -> bool:
+        """Close a connection; False when it was gone, or is not there yet. A failure is left to its limits."""
+        try:
             self.client.delete_connection(ConnectionId=connection_id)
+        except self.client.exceptions.GoneException:
+            return False
+        except (ClientError, BotoCoreError):
+            logger.warning("connection not closed", connection_id=connection_id)
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,14 +153,16 @@ class SocketBroadcast:
     connections: ConnectionsClient
     now: Callable[[], float] = unix_time
 
-    def post(self, thread_id: str, frame: str) -> int:
+    def post(self, thread_id: str, frame: str, *, but: str | None = None) -> int:
         """
-        Post *frame* to every socket of the thread and return how many took it.
+        Post *frame* to every socket of the thread, or to all *but* one, and return how many took it.
 
         Those that are gone are forgotten, those that are full, or not there yet, passed over.
         """
         taken = 0
         for socket in self.store.list(thread_id):
+            if socket.connection_id == but:
+                continue
             try:
                 delivered = self.connections.post(socket.connection_id, frame)
             except RateLimitedError:

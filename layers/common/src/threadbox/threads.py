@@ -1,4 +1,4 @@
-"""A thread: its owner and its counters, the ``META`` item of its partition."""
+"""A thread: its owner, its counters and its tool policy, the ``META`` item of its partition."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ThreadStore:
         Raises:
             ForbiddenError: somebody else owns it.
         """
-        key = {"thread_id": thread_id, "sk": SORT_KEY}
+        key = thread_key(thread_id)
         item = self.table.get_item(Key=key, ConsistentRead=True, ProjectionExpression="user_id").get("Item")
         if item is not None and item.get("user_id") == user_id:
             return
@@ -48,7 +48,7 @@ class ThreadStore:
 
     def find_owner(self, thread_id: str) -> str | None:
         """Return the user that owns the thread, or None when nobody does."""
-        key = {"thread_id": thread_id, "sk": SORT_KEY}
+        key = thread_key(thread_id)
         item = self.table.get_item(Key=key, ConsistentRead=True, ProjectionExpression="user_id").get("Item", {})
         return str(item["user_id"]) if "user_id" in item else None
 
@@ -56,6 +56,11 @@ class ThreadStore:
         """Return the thread that :func:`thread_hash` made *digest* of, or None."""
         item = self.table.get_item(Key=hash_key(digest)).get("Item")
         return str(item["of"]) if item else None
+
+
+def thread_key(thread_id: str) -> dict[str, str]:
+    """Return the key of the thread's ``META`` item."""
+    return {"thread_id": thread_id, "sk": SORT_KEY}
 
 
 def hash_key(digest: str) -> dict[str, str]:
