@@ -21,7 +21,7 @@ def apps() -> list[FastAPI]:
     """Return the applications that the HTTP API consists of."""
     admission = Admission(sessions=NOTHING, threads=NOTHING)
     return [
-        create_chat(NOTHING, NOTHING),
+        create_chat(NOTHING, NOTHING, NOTHING),
         create_sandbox_ctl(NOTHING, NOTHING, sessions=NOTHING, threads=NOTHING),
         create_oauth_proxy(NOTHING, NOTHING, NOTHING, admission=admission, hop_seconds=0, web_app_url=""),
     ]

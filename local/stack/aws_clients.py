@@ -21,9 +21,21 @@ NOTHING_FROM_OUTSIDE = {
 
 def client(service: str, url: str) -> Any:
     """A client of that service at that address."""
-    # A profile that the developer's shell names need not exist here.
-    session = boto3.Session(botocore_session=botocore.session.Session(NOTHING_FROM_OUTSIDE))
-    return session.client(
+    return _session().client(
         service,  # type: ignore[call-overload]
         endpoint_url=url, region_name=REGION, aws_access_key_id=DUMMY, aws_secret_access_key=DUMMY, config=CONFIG,
     )  # fmt: skip
+
+
+def table(name: str, url: str) -> Any:
+    """A DynamoDB table, as the stores take it."""
+    tables = _session().resource(
+        "dynamodb",
+        endpoint_url=url, region_name=REGION, aws_access_key_id=DUMMY, aws_secret_access_key=DUMMY, config=CONFIG,
+    )  # fmt: skip
+    return tables.Table(name)
+
+
+def _session() -> boto3.Session:
+    # A profile that the developer's shell names need not exist here.
+    return boto3.Session(botocore_session=botocore.session.Session(NOTHING_FROM_OUTSIDE))

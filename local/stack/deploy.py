@@ -18,13 +18,13 @@ from local.stack.layout import CHECKOUT, Layout, fingerprint
 from local.stack.ports import Ports
 from local.stack.processes import PartFailedError, wait_until
 from local.stack.settings import Settings
+from local.stack.template import TEMPLATE
 
 STACK = "threadbox"
 BUCKET = "threadbox-local-artifacts"
 MODEL_KEYS = "threadbox-local-model-keys"
 DEPLOYED = "/threadbox/local/deployed"
 """The parameter that tells what was deployed last. It lies beside the stack, so both are there or neither."""
-TEMPLATE = CHECKOUT / "template.yaml"
 SOURCES = (TEMPLATE, CHECKOUT / "statemachines", CHECKOUT / "layers", CHECKOUT / "functions")
 SETTLE_SECONDS = 120
 UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "DELETE_COMPLETE"}

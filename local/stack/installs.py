@@ -68,6 +68,7 @@ class Install:
 def installs() -> dict[str, Install]:
     """Everything there is to install, by name."""
     image, webapp = CHECKOUT / "images" / "opencode", CHECKOUT / "webapp"
+    apps = CHECKOUT / "tests" / "browser" / "apps"
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error")
     found = [
         _environment("ministack", CHECKOUT / "local" / "ministack", CHECKOUT / ".local" / "ministack"),
@@ -89,6 +90,17 @@ def installs() -> dict[str, Install]:
             commands=(("npm", "install", "--no-save", *quiet),),
             directory=webapp,
             environment=os.environ,
+        ),
+        *(
+            Install(
+                name=name,
+                inputs=(app / "package.json", app / "package-lock.json"),
+                result=app / "node_modules",
+                commands=(("npm", "install", "--no-save", *quiet),),
+                directory=app,
+                environment=os.environ,
+            )
+            for name, app in {"older-hooks": apps / "older", "assistant": apps / "assistant"}.items()
         ),
         Install(
             name="page",

@@ -4,14 +4,17 @@ import ast
 import sys
 from pathlib import Path
 
+from local.edge.distribution import PROGRAM, described
 from local.idp.authority import CERTIFICATE
 from local.stack.layout import CHECKOUT, Layout, fingerprint
 from local.stack.ports import Ports
 from local.stack.processes import Part
 from local.stack.settings import Settings
+from local.stack.stack_file import StackFile
+from local.stack.template import TEMPLATE, read_template
 
 LOCAL = CHECKOUT / "local"
-STOP_ORDER = ("web", "gateway", "model", "idp", "ecs", "aws")
+STOP_ORDER = ("web", "edge", "gateway", "model", "idp", "ecs", "aws")
 """The embedded AWS last: until then it takes what the others have to tell it."""
 
 
@@ -28,6 +31,8 @@ def aws(layout: Layout, ports: Ports) -> Part:
         "S3_PERSIST": "1",
         # Every invocation under way holds a thread.
         "MINISTACK_WORKER_THREADS": "256",
+        # It counts idleness from the begin of a call; fifty cold starts at once take a busy machine over its 300 s.
+        "LAMBDA_WARM_TTL_SECONDS": "900",
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         # It would look for containers of its own in the developer's docker.
@@ -56,8 +61,16 @@ def gateway(layout: Layout, ports: Ports) -> Part:
     """The WebSocket gateway, started anew with the template, since it keeps what that says of routes."""
     aws = f"http://127.0.0.1:{ports['aws']}"
     command = (sys.executable, "-m", "local.gateway", "--port", str(ports["gateway"]), "--aws", aws)
-    made_of = fingerprint(program("gateway/__main__"), CHECKOUT / "template.yaml")
+    made_of = fingerprint(program("gateway/__main__"), TEMPLATE)
     return _part("gateway", ports, command, layout.clean_environment(), "/_local/health", made_of=made_of)
+
+
+def edge(layout: Layout, ports: Ports, stack: StackFile) -> Part:
+    """The address that both APIs have in common, made of what the template says of its distribution."""
+    apis = {"HttpApi": stack.http_url, "WebSocketApi": stack.ws_url.removesuffix("/live").replace("ws:", "http:")}
+    path = LOCAL / "edge" / PROGRAM
+    command = ("node", str(path), "--port", str(ports["edge"]), "--distribution", described(read_template(), apis))
+    return _part("edge", ports, command, layout.clean_environment(), "/_local/health", made_of=fingerprint(path))
 
 
 def model(layout: Layout, ports: Ports) -> Part:

@@ -8,7 +8,7 @@ from pathlib import Path
 FIRST = 21000
 SIZE = 20
 BLOCKS = 450
-OFFSETS = {"aws": 0, "ecs": 1, "web": 2, "model": 3, "idp": 4, "idp_proxy": 5, "gateway": 6}
+OFFSETS = {"aws": 0, "ecs": 1, "web": 2, "model": 3, "idp": 4, "idp_proxy": 5, "gateway": 6, "edge": 7}
 
 
 class PortsBusyError(Exception):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from local.stack.ports import Ports
 
@@ -12,6 +12,8 @@ class StackFile(BaseModel):
 
     http_url: str
     ws_url: str
+    edge_url: str
+    """One address for both of them, as existing clients expect it."""
     web_url: str
     idp_url: str | None = None
     """The local identity provider; None where sign-in is with the real one."""
@@ -29,6 +31,7 @@ class StackFile(BaseModel):
         return cls(
             http_url=f"http://{aws}/_aws/execute-api/{outputs['HttpApiId']}",
             ws_url=f"ws://127.0.0.1:{ports['gateway']}/_aws/execute-api/{outputs['WebSocketApiId']}/live",
+            edge_url=f"http://127.0.0.1:{ports['edge']}",
             web_url=f"http://127.0.0.1:{ports['web']}",
             idp_url=f"http://127.0.0.1:{ports['idp']}" if idp else None,
             aws_url=f"http://{aws}",
@@ -38,8 +41,11 @@ class StackFile(BaseModel):
 
     @classmethod
     def find(cls, path: Path) -> "StackFile | None":
-        """What was written there last, if anything."""
-        return cls.model_validate_json(path.read_text()) if path.exists() else None
+        """What was written there last, if anything, and if it can still be read: another version may have done so."""
+        try:
+            return cls.model_validate_json(path.read_text()) if path.exists() else None
+        except ValidationError:
+            return None
 
     def write(self, path: Path) -> None:
         """Replace the file in one move, so that nobody reads half of it."""

@@ -10,7 +10,7 @@ from local.stack.processes import Processes
 from local.stack.stack_file import StackFile
 
 NAMES = {
-    "aws": "embedded AWS", "gateway": "WebSocket gateway", "ecs": "local ECS", "model": "demo model",
+    "aws": "embedded AWS", "gateway": "WebSocket gateway", "edge": "edge", "ecs": "local ECS", "model": "demo model",
     "idp": "identity provider", "web": "page",
 }  # fmt: skip
 
@@ -35,8 +35,10 @@ def status(layout: Layout, say: Callable[[str], None]) -> bool:
             rows.append((arn.rpartition("/")[2], threads.get(arn, "-"), address(task), task["lastStatus"]))
         say("")
         _say_table(rows if len(rows) > 1 else [("no sandbox",)], say)
-    say(f"\npage: {file.web_url}\nHTTP: {file.http_url}\nWebSocket: {file.ws_url}")
-    wanted = {"aws", "gateway", "ecs", "web"}
+    say(
+        f"\npage: {file.web_url}\nHTTP: {file.http_url}\nWebSocket: {file.ws_url}\nboth at one address: {file.edge_url}"
+    )
+    wanted = {"aws", "gateway", "edge", "ecs", "web"}
     if file.idp_url is not None:
         say(f"identity provider: {file.idp_url}")
         wanted.add("idp")

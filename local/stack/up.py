@@ -52,6 +52,7 @@ def up(layout: Layout, settings: Settings, say: Callable[[str], None]) -> None:
         page = steps.add("page: build", lambda: install["page"].do(layout), after=[packages])
         # After the deployment, whose routes it keeps.
         gateway = steps.add("gateway", lambda: processes.start(parts.gateway(layout, ports)), after=[stack])
+        steps.add("edge", lambda: processes.start(parts.edge(layout, ports, stack.result())), after=[stack])
         web = functools.partial(_start_web, layout, settings, ports, processes)
         steps.add("page", lambda: web(stack.result()), after=[page, stack, gateway])
 

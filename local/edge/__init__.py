@@ -1,0 +1,1 @@
+"""Stands in for the CloudFront distribution of template.yaml: one address for both APIs."""
