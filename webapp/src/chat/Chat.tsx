@@ -1,6 +1,6 @@
 import { useAgentChat } from "@cloudflare/ai-chat/react";
 import { useAgent } from "agents/react";
-import { useContext, useEffect, useRef } from "react";
+import { useContext, useEffect, useMemo, useRef } from "react";
 import type { Config } from "../config";
 import { type Answering, AnsweringContext } from "../parts/answering";
 import type { Connection } from "./connection";
@@ -10,6 +10,7 @@ import type { ChatMessage } from "./messages";
 import { Notices } from "./Notices";
 import { useRefresh } from "./refresh";
 import type { FindRemedy } from "./remedies";
+import { type Revising, RevisingContext } from "./revising";
 import { SignalsContext } from "./signals";
 import type { Stalled } from "./watchdog";
 
@@ -88,7 +89,38 @@ export function Chat(props: ChatProps) {
     ask();
     void chat.regenerate();
   };
-  useControls({ busy, send: (text) => void send(text), stop }, onControls);
+  const clear = async () => {
+    // Stopped first: what still comes of an answer would be shown in the empty conversation.
+    if (busy) await chat.stop();
+    settle();
+    chat.clearError();
+    chat.clearHistory();
+  };
+  useControls({ busy, send: (text) => void send(text), stop, clear }, onControls);
+
+  const latest = useRef({ again: (_: string) => {}, edit: (_id: string, _text: string) => {} });
+  latest.current = {
+    again: (messageId) => {
+      settle();
+      chat.clearError();
+      void chat.regenerate({ messageId });
+    },
+    edit: (messageId, text) => {
+      settle();
+      chat.clearError();
+      void chat.sendMessage({ text, messageId });
+    },
+  };
+  // The same one for as long as nothing changes that a message shows of it.
+  const open = !busy && connection.lostAt === null;
+  const revising: Revising = useMemo(
+    () => ({
+      open,
+      again: (answerId) => latest.current.again(answerId),
+      edit: (messageId, text) => latest.current.edit(messageId, text),
+    }),
+    [open],
+  );
 
   const answering: Answering = {
     open: busy,
@@ -101,7 +133,9 @@ export function Chat(props: ChatProps) {
   return (
     <section className="chat" data-status={chat.status}>
       <AnsweringContext value={answering}>
-        <MessageList messages={chat.messages} busy={waiting} demo={config.demoModel} onSuggestion={onSuggestion} />
+        <RevisingContext value={revising}>
+          <MessageList messages={chat.messages} busy={waiting} demo={config.demoModel} onSuggestion={onSuggestion} />
+        </RevisingContext>
       </AnsweringContext>
       <div className="status">
         <Notices

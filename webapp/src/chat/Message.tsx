@@ -1,11 +1,14 @@
 import { isToolUIPart } from "ai";
-import { memo } from "react";
+import { memo, useContext } from "react";
 import { Markdown } from "../parts/Markdown";
 import { Reasoning } from "../parts/Reasoning";
 import { ToolCall } from "../parts/ToolCall";
 import { CopyButton } from "../ui/CopyButton";
+import { Icon } from "../ui/Icon";
 import { Facts } from "./Facts";
 import { type ChatMessage, isVisible, textOf } from "./messages";
+import { RevisingContext } from "./revising";
+import { UserMessage } from "./UserMessage";
 
 interface MessageProps {
   message: ChatMessage;
@@ -16,12 +19,7 @@ interface MessageProps {
 /** One message: what the user said, or an answer with all its parts. */
 export const Message = memo(function Message({ message, live }: MessageProps) {
   if (!isVisible(message)) return null;
-  if (message.role === "user")
-    return (
-      <article className="message user" aria-label="You">
-        {textOf(message)}
-      </article>
-    );
+  if (message.role === "user") return <UserMessage message={message} />;
   const text = textOf(message).trim();
   return (
     <div className="message assistant">
@@ -35,12 +33,23 @@ export const Message = memo(function Message({ message, live }: MessageProps) {
       {!live && (
         <footer>
           {text !== "" && <CopyButton text={text} label="Copy text" />}
+          <Again answerId={message.id} />
           <Facts metadata={message.metadata} />
         </footer>
       )}
     </div>
   );
 });
+
+function Again({ answerId }: { answerId: string }) {
+  const { open, again } = useContext(RevisingContext);
+  if (!open) return null;
+  return (
+    <button type="button" className="icon" aria-label="Regenerate" title="Regenerate" onClick={() => again(answerId)}>
+      <Icon name="again" />
+    </button>
+  );
+}
 
 function Part({ part, live }: { part: ChatMessage["parts"][number]; live: boolean }) {
   if (part.type === "text") return <Markdown text={part.text} />;

@@ -10,6 +10,7 @@ import { useSandbox } from "../sandbox/sandbox";
 import type { Thread, Threads } from "../threads/threads";
 import { Notice } from "../ui/Notice";
 import { Chat } from "./Chat";
+import { Clear } from "./Clear";
 import { Composer } from "./Composer";
 import { useConnection } from "./connection";
 import type { Controls } from "./controls";
@@ -67,6 +68,7 @@ function OpenThread({ config, thread, threads }: ThreadViewProps) {
         {/* The panels of what the thread has: its sandbox, and whatever it is connected to. */}
         <Codex codex={codex} idpUrl={config.idpUrl} />
         <SandboxPanel sandbox={sandbox} findRemedy={codex.findRemedy} />
+        {controls !== null && connection.lostAt === null && <Clear onClear={() => controls.clear()} />}
       </header>
       {opening === null && problem !== null && (
         <Notice tone="problem" action={{ label: "Try again", run: reopen }}>

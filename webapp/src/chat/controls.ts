@@ -6,6 +6,7 @@ export interface Controls {
   busy: boolean;
   send: (text: string) => void;
   stop: () => void;
+  clear: () => Promise<void>;
 }
 
 /**
@@ -21,7 +22,12 @@ export function useControls(now: Controls, publish: (controls: Controls | null) 
     latest.current = now;
   });
   useLayoutEffect(() => {
-    publish({ busy, send: (text) => latest.current.send(text), stop: () => latest.current.stop() });
+    publish({
+      busy,
+      send: (text) => latest.current.send(text),
+      stop: () => latest.current.stop(),
+      clear: () => latest.current.clear(),
+    });
   }, [busy, publish]);
   useLayoutEffect(() => () => publish(null), [publish]);
 }
