@@ -11,7 +11,7 @@ class NoAnswerError(Exception):
 @dataclass(slots=True)
 class Answer:
     """
-    Text with the times of its first and last piece.
+    Text with the times of its first and last piece, and of its end.
 
     ``sent_at`` is Unix time, so that it can be held against other processes' clocks; what is measured with it counts
     seconds from the sending on.
@@ -23,6 +23,8 @@ class Answer:
     """Frames up to and with the one that brought the first text."""
     first: float = 0
     last: float = 0
+    whole: float = 0
+    """When the other side had said that it is done."""
     _started: float = field(default_factory=time.perf_counter)
 
     def take(self, piece: str) -> None:
@@ -31,6 +33,10 @@ class Answer:
         if not self.pieces:
             self.first = self.last
         self.pieces.append(piece)
+
+    def end(self) -> None:
+        """Note that nothing follows."""
+        self.whole = time.perf_counter() - self._started
 
     @property
     def text(self) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,15 +78,20 @@ class CallLog(asyncio.DatagramProtocol):
 
 
 @contextlib.asynccontextmanager
-async def observed(stack: StackFile) -> AsyncIterator[CallLog]:
-    """Have Threadbox's functions report their calls; afterwards they are as they were."""
+async def observed(stack: StackFile, more: Callable[[str], dict[str, str]] = lambda _: {}) -> AsyncIterator[CallLog]:
+    """
+    Have Threadbox's functions report their calls; afterwards they are as they were.
+
+    *more* gives further variables of a function's environment, by its name.
+    """
     transport, log = await asyncio.get_running_loop().create_datagram_endpoint(CallLog, local_addr=("127.0.0.1", 0))
     functions = client("lambda", stack.aws_url)
     before = await asyncio.to_thread(_environments, functions)
     try:
         reporting = {"AWS_CSM_ENABLED": "true", "AWS_CSM_PORT": str(transport.get_extra_info("sockname")[1])}
         for name, variables in before.items():
-            own = {"AWS_CSM_CLIENT_ID": name.removeprefix(PREFIX)}
+            short = name.removeprefix(PREFIX)
+            own = {"AWS_CSM_CLIENT_ID": short} | more(short)
             await asyncio.to_thread(_set, functions, name, variables | reporting | own)
         yield log
     finally:
@@ -104,6 +109,20 @@ def count(calls: Iterable[Call]) -> dict[str, int]:
         if kind != "@connections":
             kinds[f"{kind} {call.operation} ({call.function})"] += 1
     return dict(sorted(kinds.items()))
+
+
+def mean(turns: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean number of calls of each kind."""
+    kinds = sorted({kind for found in turns for kind in found})
+    return {kind: round(sum(found.get(kind, 0) for found in turns) / len(turns), 1) for kind in kinds}
+
+
+def memory_sizes(stack: StackFile) -> dict[str, int]:
+    """The memory that each function has, in MB, as it was deployed."""
+    return {
+        function["FunctionName"].removeprefix(PREFIX): function["MemorySize"]
+        for function in client("lambda", stack.aws_url).list_functions()["Functions"]
+    }
 
 
 def _environments(functions: Any) -> dict[str, dict[str, str]]:

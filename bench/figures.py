@@ -27,6 +27,16 @@ class Times(BaseModel, frozen=True):
             most=_milliseconds(ordered[-1]),
         )
 
+    def without(self, floor: "Times") -> "Times":
+        """These figures with the *floor*'s taken off, each from its like."""
+        return Times(
+            count=self.count,
+            p50=round(self.p50 - floor.p50, 1),
+            p95=round(self.p95 - floor.p95, 1),
+            least=round(self.least - floor.least, 1),
+            most=round(self.most - floor.most, 1),
+        )
+
 
 class Ratio(BaseModel, frozen=True):
     """One side's figures over another's."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 
+from bench.past import OLD, YOUNG
 from bench.results import Results
 from bench.trace import SPANS
 
@@ -10,10 +11,14 @@ WIDTH, LEFT, RIGHT, ROW = 980, 420, 940, 26
 INK, OURS, AIM = "#24292f", "#0969da", "#cf222e"
 LABELS = {
     "first delta": "warm turn, first delta",
+    "first delta, empty functions off": "warm turn, first delta, without two empty functions",
+    "first delta, floor off": "warm turn, first delta, without the floor",
     "last delta": "long answer, last delta",
     "new thread": "new thread, first delta",
     "three tabs, first delta": "three tabs ÷ one, first delta",
     "three tabs, last delta": "three tabs ÷ one, last delta",
+    "past, first": f"{OLD} ÷ {YOUNG}, first delta",
+    "past, whole": f"{OLD} ÷ {YOUNG}, whole short turn",
 }
 
 

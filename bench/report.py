@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from bench import picture
+from bench.past import OLD, YOUNG
+from bench.prices import PRICES
 from bench.results import Results
 from bench.trace import SPANS
 
@@ -14,7 +16,8 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 def table(results: Results) -> str:
     """The figures as Markdown tables."""
-    return "\n\n".join((_conditions(results), _times(results), _split(results), _spans(results), _costs(results)))
+    parts = (_conditions, _times, _split, _spans, _calls, _price, _memory)
+    return "\n\n".join(part(results) for part in parts)
 
 
 def write(results: Results, root: Path) -> None:
@@ -48,11 +51,17 @@ def _times(results: Results) -> str:
     ]
     for name, compared in results.comparisons.items():
         bare, ours, ratio = compared.bare, compared.ours, compared.ratio
+        aim = f"≤ {compared.aim}" if compared.aim else ""
         rows.append(
             f"| {titles(results)[name]} | {bare.p50:.0f} | {bare.p95:.0f} | {ours.p50:.0f} | {ours.p95:.0f} "
-            f"| **{ratio.p50:.2f}** | {ratio.p95:.2f} | ≤ {compared.aim} | {ours.count} |"
+            f"| **{ratio.p50:.2f}** | {ratio.p95:.2f} | {aim} | {ours.count} |"
         )
-    rows.append(f"| floor: two empty functions | | | {results.floor.p50:.0f} | {results.floor.p95:.0f} | | | | |")
+    floors = {"the floor: a turn's calls": results.floor, "of that, two empty functions": results.empty}
+    rows += [f"| {name} | | | {took.p50:.0f} | {took.p95:.0f} | | | | {took.count} |" for name, took in floors.items()]
+    rows += [
+        f"| the embedded AWS's query of a turn, {name} | | | {took.p50:.0f} | {took.p95:.0f} | | | | {took.count} |"
+        for name, took in results.queries.items()
+    ]
     rows += [
         "",
         "| long answers | read | words lost | doubled | out of order | foreign |",
@@ -71,10 +80,14 @@ def titles(results: Results) -> dict[str, str]:
     words = f"{results.words:,} deltas"
     return {
         "first delta": "warm turn, first delta",
+        "first delta, empty functions off": "warm turn, first delta, without two empty functions",
+        "first delta, floor off": "warm turn, first delta, without the floor",
         "last delta": f"{words}, last one",
         "new thread": "new thread, first delta (base: boot and first prompt)",
         "three tabs, first delta": "three tabs, slowest first delta (base: one tab)",
         "three tabs, last delta": f"three tabs, slowest last of {words} (base: one tab)",
+        "past, first": f"{OLD}, first delta, without the query (base: {YOUNG})",
+        "past, whole": f"{OLD}, whole short turn, without the query (base: {YOUNG})",
     }
 
 
@@ -89,12 +102,36 @@ def _spans(results: Results) -> str:
     return "\n".join([*rows, f"| sum of the medians | {sum(results.trace.values()):.0f} |"])
 
 
-def _costs(results: Results) -> str:
-    kinds = sorted({kind for calls in results.calls.values() for kind in calls})
-    rows = [f"| calls per turn | {' | '.join(results.calls)} |", "|---|" + "--:|" * len(results.calls)]
-    rows += [
-        f"| {kind} | {' | '.join(f'{calls.get(kind, 0):g}' for calls in results.calls.values())} |" for kind in kinds
+def _calls(results: Results) -> str:
+    return "\n\n".join((_counts("calls per turn", results.calls), _counts("calls and units", results.metered)))
+
+
+def _counts(title: str, turns: dict[str, dict[str, float]]) -> str:
+    kinds = sorted({kind for calls in turns.values() for kind in calls})
+    rows = [f"| {title} | {' | '.join(turns)} |", "|---|" + "--:|" * len(turns)]
+    rows += [f"| {kind} | {' | '.join(f'{calls.get(kind, 0):g}' for calls in turns.values())} |" for kind in kinds]
+    return "\n".join(rows)
+
+
+def _price(results: Results) -> str:
+    priced = results.priced
+    costs = priced.usage.costs()
+    rows = [
+        f"| a turn of {priced.seconds:g} s with one tab | used | $ per million | $ |",
+        "|---|--:|--:|--:|",
     ]
-    rows += ["", "| memory (PSS) | MB |", "|---|--:|"]
+    for name, price in PRICES.items():
+        used = getattr(priced.usage, name)
+        rows.append(f"| {price.title} | {used:.1f} | {price.per_million:g} | {costs[name]:.6f} |")
+    rows.append(f"| **all of it** (aim: ≤ {priced.aim:g}) | | | **{priced.usage.dollars:.6f}** |")
+    scaled = (
+        f"Counted in a turn of {priced.measured.seconds:.1f} s and scaled to {priced.seconds:g} s: what a short turn "
+        f"uses too is counted once, the rest by its length. A short turn costs ${priced.short.dollars:.6f}."
+    )
+    return "\n".join([*rows, "", scaled])
+
+
+def _memory(results: Results) -> str:
+    rows = ["| memory (PSS) | MB |", "|---|--:|"]
     rows += [f"| {name} | {share} |" for name, share in results.memory.items()]
     return "\n".join(rows)

@@ -3,6 +3,7 @@
 from pydantic import BaseModel
 
 from bench.figures import Ratio, Times
+from bench.prices import Usage
 from bench.words import Verdict
 
 
@@ -61,6 +62,20 @@ class Tally(BaseModel, frozen=True):
         return self.answers > 0 and not (self.lost or self.doubled or self.reordered or self.foreign)
 
 
+class Priced(BaseModel, frozen=True):
+    """What a turn of *seconds* uses, if what one of another length used is brought to that. ``aim`` is in dollars."""
+
+    seconds: float
+    measured: Usage
+    short: Usage
+    aim: float
+
+    @property
+    def usage(self) -> Usage:
+        """That use."""
+        return self.measured.lasting(self.seconds, self.short)
+
+
 class Results(BaseModel, frozen=True):
     """A run."""
 
@@ -69,11 +84,19 @@ class Results(BaseModel, frozen=True):
     """Of a long answer."""
     comparisons: dict[str, Comparison]
     floor: Times
+    """What the calls of a turn take, up to its first delta, in functions that do nothing else."""
+    empty: Times
+    """The same of functions that only hand a frame on."""
+    queries: dict[str, Times]
+    """What the embedded AWS takes for the one query of a turn, by the thread's past; it is taken off these turns."""
     tallies: dict[str, Tally]
     memory: dict[str, int]
     """MB of each part (PSS)."""
     calls: dict[str, dict[str, float]]
     """Mean number of calls per turn, by kind of turn and kind of call."""
+    metered: dict[str, dict[str, float]]
+    """The same of the turns whose request units were metered, and those."""
+    priced: Priced
     trace: dict[str, float]
     """Milliseconds of each span of a turn, up to its first delta."""
 

@@ -14,11 +14,14 @@ from uuid import uuid4
 from bench import trace
 from bench.answers import Answer
 from bench.bare import BareServer, BareSession, Blueprint
-from bench.calls import Call, count, observed
-from bench.figures import Times
+from bench.calls import count, mean, memory_sizes, observed
+from bench.figures import Times, median
 from bench.floor import Floor
+from bench.meter import metered
+from bench.metering import QUIET, Metering
+from bench.past import OLD, YOUNG, Pair
 from bench.processes import descendants, is_opencode, memory, started_at
-from bench.results import Comparison, Conditions, Results, Tally
+from bench.results import Comparison, Conditions, Priced, Results, Tally
 from bench.tabs import Thread
 from bench.words import Verdict, judge
 from local.stack.aws_clients import client
@@ -27,8 +30,12 @@ from local.stack.stack_file import StackFile
 T = TypeVar("T")
 
 TABS = 3
-TRACED_QUIET = 1.5
-"""Seconds without a call after which a turn counts as put away; its lease is renewed more often while it lasts."""
+BESIDE = {"": 1, ", two tabs": 2}
+"""Tabs of the threads with a past: with a second one, which is shown questions and answers, histories are read."""
+PRICED_SECONDS = 60
+PRICED_DOLLARS = 0.0015
+PACE_MS = 50
+"""Between the words of the turn that is priced: there are more than it has frames, so it has as many as it can."""
 SETTLE_SECONDS = 0.3
 STOP_SECONDS = 30
 LOOK_SECONDS = 0.05
@@ -43,10 +50,13 @@ class Size:
     streams: int
     words: int
     traced: int
+    metered: int
+    seconds: int
+    """Of the turn that is priced."""
 
 
-FULL = Size(starts=5, turns=30, streams=5, words=5000, traced=10)
-QUICK = Size(starts=1, turns=3, streams=1, words=500, traced=2)
+FULL = Size(starts=5, turns=30, streams=5, words=5000, traced=10, metered=5, seconds=PRICED_SECONDS)
+QUICK = Size(starts=1, turns=3, streams=1, words=500, traced=2, metered=1, seconds=6)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +71,8 @@ class Run:
     times: dict[str, list[float]] = field(default_factory=dict)
     verdicts: dict[str, list[Verdict]] = field(default_factory=dict)
     calls: dict[str, dict[str, float]] = field(default_factory=dict)
+    metered: dict[str, dict[str, float]] = field(default_factory=dict)
+    priced: Priced = field(init=False)
     spans: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
 
@@ -81,7 +93,11 @@ class Run:
             await self._turns(session, one, three, floor)
             await self._streams(session, one, three)
             self.memory = memory(self.stack.pids, bare=server.process.pid, sandboxes=len(self._opencodes()))
+            self.say("two threads, one of them with a long past")
+            pair = await Pair.create(self.stack)
+            await self._pasts(pair)
             await self._traced(one)
+            await self._metered(one, pair)
         return self._results(conditions())
 
     async def _starts(self, blueprint: Blueprint) -> None:
@@ -105,7 +121,8 @@ class Run:
                 "bare first": partial(_first, session.ask, text),
                 "ours first": partial(_first, one.ask, text),
                 "three first": partial(_slowest_first, three, text),
-                "floor": floor.turn,
+                "empty": floor.turn,
+                "floor": partial(floor.turn, calls=True),
             }
             found = {name: await self._settled(ask) for name, ask in asks.items()}
             for name, seconds in found.items():
@@ -123,24 +140,59 @@ class Run:
                 verdicts = [judge(answer.text, self.size.words) for answer in answers]
                 self.verdicts.setdefault(name, []).extend(verdicts)
 
+    async def _pasts(self, pair: Pair) -> None:
+        """Short turns of a thread that has a long past, against one that has nearly none."""
+        async with pair.opened(1) as threads:
+            for number in range(self.size.turns):
+                self._progress(OLD, number, self.size.turns)
+                for name, thread in threads.items():
+                    answer = await self._settled(partial(thread.ask, f"say this is turn {number}"))
+                    self._note(f"{name}, first", answer.first)
+                    self._note(f"{name}, whole", answer.whole)
+                    self._note(f"{name}, query", await self._settled(partial(pair.query, name)))
+
     async def _traced(self, thread: Thread) -> None:
         """Turns whose calls are counted, and whose way is followed; apart from what is timed."""
         points: list[dict[str, float]] = []
-        short: list[list[Call]] = []
+        short: list[dict[str, int]] = []
         async with observed(self.stack) as log, trace.sandbox_events(self.stack, thread.identifier) as events:
             for number in range(-1, self.size.traced):
                 self._progress("traced turns", number, self.size.traced)
                 events.clear()
                 answer = await thread.ask(f"say this is traced turn {number}")
-                await log.quiet(TRACED_QUIET)
+                await log.quiet(QUIET)
                 calls = log.take()
                 if number >= 0:
-                    short.append(calls)
+                    short.append(count(calls))
                     points.append(trace.points(answer, calls, events))
             await thread.ask(f"stream {self.size.words} words every 0 ms")
-            await log.quiet(TRACED_QUIET)
-            self.calls = {"short turn": _mean(short), "long turn": _mean([log.take()])}
+            await log.quiet(QUIET)
+            self.calls = {"short turn": mean(short), "long turn": mean([count(log.take())])}
         self.spans = trace.spans(points)
+
+    async def _metered(self, thread: Thread, pair: Pair) -> None:
+        """Turns whose request units are metered too, and the one that is priced."""
+        with metered(self.stack.aws_url) as meter:
+            async with observed(self.stack, meter.variables) as log:
+                metering = Metering(log=log, meter=meter, memory=memory_sizes(self.stack))
+                await thread.ask("say that workers are warm")
+                for beside, tabs in BESIDE.items():
+                    async with pair.opened(tabs) as threads:
+                        for number in range(self.size.metered):
+                            self._progress(f"metered turns{beside}", number, self.size.metered)
+                            for name, each in threads.items():
+                                await metering.ask(f"{name}{beside}", each, f"say this is turn {number}")
+                self.say(f"a turn of {self.size.seconds} s")
+                words = self.size.seconds * 1000 // PACE_MS
+                lasting = f"{self.size.seconds} s"
+                await metering.ask(lasting, thread, f"stream {words} words every {PACE_MS} ms")
+        self.metered = metering.means()
+        self.priced = Priced(
+            seconds=PRICED_SECONDS,
+            measured=metering.usage(lasting),
+            short=metering.usage(YOUNG),
+            aim=PRICED_DOLLARS,
+        )
 
     @contextlib.asynccontextmanager
     async def _bare(self, blueprint: Blueprint) -> AsyncIterator[BareServer]:
@@ -182,22 +234,40 @@ class Run:
     def _results(self, conditions: Conditions) -> Results:
         times = {name: Times.of(seconds) for name, seconds in self.times.items()}
         comparisons = {
-            "first delta": Comparison(bare=times["bare first"], ours=times["ours first"], aim=1.5),
-            "last delta": Comparison(bare=times["bare last"], ours=times["ours last"], aim=1.5),
+            "first delta": Comparison(bare=times["bare first"], ours=times["ours first"]),
+            "first delta, empty functions off": Comparison(
+                bare=times["bare first"], ours=times["ours first"].without(times["empty"])
+            ),
+            "first delta, floor off": Comparison(
+                bare=times["bare first"], ours=times["ours first"].without(times["floor"]), aim=1.3
+            ),
+            "last delta": Comparison(bare=times["bare last"], ours=times["ours last"], aim=1.3),
             "new thread": Comparison(bare=times["bare new"], ours=times["ours new"], aim=1.4),
-            "three tabs, first delta": Comparison(bare=times["ours first"], ours=times["three first"], aim=1.15),
-            "three tabs, last delta": Comparison(bare=times["ours last"], ours=times["three last"], aim=1.15),
+            "three tabs, first delta": Comparison(bare=times["ours first"], ours=times["three first"], aim=1.1),
+            "three tabs, last delta": Comparison(bare=times["ours last"], ours=times["three last"], aim=1.1),
         }
+        for what in ("first", "whole"):
+            young, old = (self._without_query(name, what) for name in (YOUNG, OLD))
+            comparisons[f"past, {what}"] = Comparison(bare=young, ours=old, aim=1.1)
         return Results(
             conditions=conditions,
             words=self.size.words,
             comparisons=comparisons,
             floor=times["floor"],
+            empty=times["empty"],
+            queries={name: times[f"{name}, query"] for name in (YOUNG, OLD)},
             tallies={name: Tally.of(verdicts) for name, verdicts in self.verdicts.items()},
             memory=self.memory,
             calls=self.calls,
+            metered=self.metered,
+            priced=self.priced,
             trace=self.spans,
         )
+
+    def _without_query(self, name: str, what: str) -> Times:
+        # How long one query takes says nothing of the turn beside it: a slow one would make that turn look fast.
+        query = median(self.times[f"{name}, query"])
+        return Times.of([seconds - query for seconds in self.times[f"{name}, {what}"]])
 
 
 async def _first(ask: Callable[[str], Awaitable[Answer]], text: str) -> float:
@@ -206,10 +276,3 @@ async def _first(ask: Callable[[str], Awaitable[Answer]], text: str) -> float:
 
 async def _slowest_first(thread: Thread, text: str) -> float:
     return max(answer.first for answer in await thread.ask_all(text))
-
-
-def _mean(turns: list[list[Call]]) -> dict[str, float]:
-    """The mean number of calls of each kind."""
-    counts = [count(calls) for calls in turns]
-    kinds = sorted({kind for found in counts for kind in found})
-    return {kind: round(sum(found.get(kind, 0) for found in counts) / len(counts), 1) for kind in kinds}

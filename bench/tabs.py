@@ -49,6 +49,7 @@ class Tab:
             if frame["done"]:
                 if frame.get("error") or not answer.pieces:
                     raise NoAnswerError(frame.get("body") or "no text")
+                answer.end()
                 return answer
             answer.frames += not answer.pieces
             chunk = json.loads(frame["body"]) if frame["body"] else {}
@@ -66,9 +67,9 @@ class Thread:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, stack: StackFile, *, tabs: int = 1) -> "AsyncIterator[Thread]":
-        """Open that many tabs on a new thread; closes them."""
-        identifier = f"bench-{uuid4().hex[:12]}"
+    async def open(cls, stack: StackFile, identifier: str = "", *, tabs: int = 1) -> "AsyncIterator[Thread]":
+        """Open that many tabs on a thread, on a new one if none is named; closes them."""
+        identifier = identifier or f"bench-{uuid4().hex[:12]}"
         token = await asyncio.to_thread(session_token, stack, thread=identifier, user=USER, ttl=900)
         async with contextlib.AsyncExitStack() as sockets:
             opened = []
