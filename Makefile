@@ -15,7 +15,7 @@ SANDBOXD_API = $(UV) run --quiet --locked --project images/opencode python -m sa
 API = $(PY) -m local.contract.openapi
 ERRORS = $(PY) -m local.contract.errors
 
-.PHONY: help tools up down status logs token test test-long bench check fix lock openapi reseal deploy
+.PHONY: help tools up down status logs token test test-long bench check fix lock openapi reseal rollout deploy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -45,12 +45,11 @@ token: tools ## a session token: make token THREAD=… USER=… [TTL=900]
 test: tools ## all tests but the long ones; ARGS="tests/unit -k turns" runs some of them
 	@$(PY) -m local.stack install
 	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -n 2 --dist loadfile images/opencode/tests)
-	@$(PY) -m pytest -q -n 2 --dist loadfile -m "not long" $(ARGS)
+	@$(PY) -m pytest -q -n 3 --dist loadfile -m "not long" $(ARGS)
 
 test-long: tools ## the tests that take minutes each
 	@$(PY) -m local.stack install
-	@$(PY) -m pytest -q -m "long and own_stack" $(ARGS) & own=$$!; \
-	$(PY) -m pytest -q -m "long and not own_stack" $(ARGS); shared=$$?; wait $$own && exit $$shared
+	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --stack-each -m long $(ARGS)
 
 bench: tools ## times, calls and memory against bare OpenCode; ARGS=--quick: a small run
 	@$(PY) -m bench $(ARGS)
@@ -79,6 +78,9 @@ openapi: tools ## write the OpenAPI files and the table of errors anew
 
 reseal: tools ## seal every grant under the vault's current key: make reseal ENV=dev
 	@$(PY) -m operate.reseal --env $(or $(ENV),dev)
+
+rollout: tools ## who gets a sandbox: make rollout ENV=dev [TO=all|off|list|stop|resume] [USERS=ann,bob]
+	@$(PY) -m operate.rollout --env $(or $(ENV),dev) $(if $(TO),--to "$(TO)") --users "$(USERS)"
 
 deploy: tools ## deploy to AWS: make deploy ENV=dev
 	@$(PY) -m local.stack install sam

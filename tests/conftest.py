@@ -7,11 +7,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-import yaml
 
-from local.stack.session_token import session_token
 from local.stack.stack_file import StackFile
-from tests.stacks import ROOT, SCALED, STATE, run_stack, stack_file
+from local.stack.template import read_template
+from tests.stacks import ROOT, SCALED, STATES, run_stack, stack_file, tokens_of
 
 # boto3 reads these when a client is made; no test may ever reach an account.
 os.environ.update(
@@ -44,28 +43,32 @@ def clock() -> Clock:
     return Clock(1_800_000_000.0)
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's tags (!Ref and its siblings) as what is behind them."""
-
-
-def _tag(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> object:
-    if isinstance(node, yaml.ScalarNode):
-        return {suffix: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {suffix: loader.construct_sequence(node, deep=True)}
-    return {suffix: loader.construct_mapping(node, deep=True)}  # type: ignore[arg-type]
-
-
-_Loader.add_multi_constructor("!", _tag)
-
-
 @pytest.fixture(scope="session")
 def template() -> dict:
-    return yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader with CloudFormation's tags
+    return read_template()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let test-long say that its tests need what others would share."""
+    parser.addoption("--stack-each", action="store_true", help="a stack for each process, not one for all of them")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have tests with stacks of their own begin first: among them are the longest."""
+    items.sort(key=lambda item: item.get_closest_marker("own_stack") is None)
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[StackFile]:
+def stack_state(request: pytest.FixtureRequest) -> Path:
+    """The running stack's directory of state."""
+    if "THREADBOX_TEST_STACK" in os.environ:
+        return ROOT / ".local" / "stack"
+    each = request.config.getoption("stack_each")
+    return STATES / (os.environ.get("PYTEST_XDIST_WORKER", "alone") if each else "shared")
+
+
+@pytest.fixture(scope="session")
+def stack(stack_state: Path) -> Iterator[StackFile]:
     """
     A running stack: the one whose stack.json THREADBOX_TEST_STACK names, else one of this run's own.
 
@@ -75,33 +78,22 @@ def stack() -> Iterator[StackFile]:
     if given is not None:
         yield StackFile.model_validate_json(Path(given).read_text())
         return
-    STATE.mkdir(parents=True, exist_ok=True)
-    with (STATE / "users").open("w") as users:
+    stack_state.mkdir(parents=True, exist_ok=True)
+    with (stack_state / "users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        done = run_stack("up", state=STATE, settings=SCALED)
+        done = run_stack("up", state=stack_state, settings=SCALED)
         assert done.returncode == 0, done.stderr
-        yield stack_file(STATE)
+        yield stack_file(stack_state)
         fcntl.flock(users, fcntl.LOCK_UN)
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        done = run_stack("down", state=STATE)
+        done = run_stack("down", state=stack_state)
         assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="session")
 def token(stack: StackFile) -> Callable[..., str]:
     """Makes session tokens: ``token("thread", "user")``."""
-
-    def make(thread: str, user: str, ttl: int = 900) -> str:
-        return session_token(stack, thread=thread, user=user, ttl=ttl)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def stack_state(stack: StackFile) -> Path:
-    """The running stack's directory of state."""
-    given = os.environ.get("THREADBOX_TEST_STACK")
-    return STATE if given is None else ROOT / ".local" / "stack"
+    return tokens_of(stack)

@@ -10,16 +10,19 @@ from sandbox_ctl.loans import Lender
 from sandbox_ctl.models import ModelAccess
 from sandbox_ctl.openai import OpenAIClient
 from sandbox_ctl.operations import perform
+from sandbox_ctl.policies import PolicyService
 from sandbox_ctl.refresher import Refresher
 from sandbox_ctl.resealing import ResealService
+from sandbox_ctl.rollout import Rollout
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.starts import Starter
-from tests.fakes import FakeConnections, FakeDaemon, FakeLauncher, FakeProvider, secret
+from tests.fakes import FakeAppConfig, FakeConnections, FakeDaemon, FakeLauncher, FakeProvider, secret
 from threadbox.clock import unix_time
 from threadbox.control import Reply
 from threadbox.grants import Grant, GrantStore
 from threadbox.notices import Notices
+from threadbox.policies import PolicyStore
 from threadbox.sockets import SocketBroadcast, SocketStore
 from threadbox.threads import ThreadStore
 from threadbox.vault import Opener, Sealer, Tokens
@@ -47,6 +50,7 @@ class Controlling:
     key_id: str = ""
     models: Callable[[], ModelAccess] = ModelAccess
     page: int = 100
+    appconfig: FakeAppConfig = field(default_factory=FakeAppConfig)
     connections: FakeConnections = field(default_factory=FakeConnections)
     unreadable: list[None] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
@@ -56,6 +60,7 @@ class Controlling:
         self.store = SandboxStore(table=self.table, now=self.now)
         self.grants = GrantStore(table=self.table, now=self.now)
         self.threads = ThreadStore(table=self.table)
+        self.policies = PolicyStore(table=self.table)
         self.sealer = Sealer(kms=self.kms, key_id=self.key_id)
         opener = Opener(kms=self.kms, unreadable=lambda: self.unreadable.append(None))
         self.lender = Lender(threads=self.threads, opener=opener, clock=self.now)
@@ -84,12 +89,15 @@ class Controlling:
             launcher=self.launcher,
             daemon=self.daemon,
             codex=self.codex,
+            policies=self.policies,
             models=self.models,
             now=self.now,
         )
         self.service = SandboxService(
             store=self.store,
+            rollout=Rollout(threads=self.threads, stores=self.appconfig.store),
             codex=self.codex,
+            policies=PolicyService(store=self.store, daemon=self.daemon),
             starter=self.starter,
             signer=CallSigner(secret=secret({"key": "k" * 64}), now=self.now),
             task_definition="sandbox:1",

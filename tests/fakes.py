@@ -2,14 +2,19 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import count
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
 import httpx
+from aws_lambda_powertools.utilities.feature_flags import AppConfigStore
+from botocore.exceptions import ClientError
 
-from chat.turn import Ask, Turn
+from chat.turn import Ask, Turn, part_id
+from chat.turns import TurnStore
 from oauth_proxy.sandbox import SigninClient
 from sandbox_ctl.daemon import DaemonStatus
 from sandbox_ctl.launcher import Task
@@ -19,6 +24,7 @@ from sandbox_ctl.openai import OpenAIClient
 from sandbox_ctl.sandboxes import Sandbox
 from threadbox.control import Access, Starting
 from threadbox.errors import OpenCodeError, SandboxUnavailableError, StaleGenerationError
+from threadbox.policies import Policy, ToolPolicy
 from threadbox.secrets import JsonSecret
 
 
@@ -44,6 +50,44 @@ class FakeSecrets:
 def secret(current: dict[str, str], previous: dict[str, str] | None = None) -> JsonSecret:
     """Return a secret that is kept nowhere."""
     return JsonSecret(client=FakeSecrets(current, previous), arn="arn:secret")  # type: ignore[arg-type]
+
+
+@dataclass
+class FakeAppConfig:
+    """AppConfig's data as boto3 gives it: a token is good for one call, and what a session has is not sent again."""
+
+    flags: dict[str, Any] | str = field(
+        default_factory=lambda: {"sandboxes": {"default": True}, "sandboxes_stopped": {"default": False}}
+    )
+    down: bool = False
+    denied_after: int | None = None
+    reads: int = 0
+    sessions: dict[str, str | None] = field(default_factory=dict)
+    _tokens: Iterator[int] = field(default_factory=count)
+
+    def start_configuration_session(self, **_: str) -> dict[str, Any]:
+        return {"InitialConfigurationToken": self._token(None)}
+
+    def get_latest_configuration(self, *, ConfigurationToken: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        self.reads += 1
+        if self.denied_after is not None and self.reads > self.denied_after:
+            raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetLatestConfiguration")
+        if self.down or ConfigurationToken not in self.sessions:
+            raise ClientError({"Error": {"Code": "BadRequestException"}}, "GetLatestConfiguration")
+        content = self.flags if isinstance(self.flags, str) else json.dumps(self.flags)
+        had = self.sessions.pop(ConfigurationToken)
+        body = BytesIO(b"" if had == content else content.encode())
+        return {"Configuration": body, "NextPollConfigurationToken": self._token(content)}
+
+    def store(self, *, max_age: int = 0) -> AppConfigStore:
+        """Return a store in a session of its own."""
+        client: Any = self
+        return AppConfigStore(environment="e", application="a", name="flags", max_age=max_age, boto3_client=client)
+
+    def _token(self, content: str | None) -> str:
+        token = f"token-{next(self._tokens)}"
+        self.sessions[token] = content
+        return token
 
 
 @dataclass
@@ -97,6 +141,8 @@ class FakeDaemon:
     bound: list[tuple[str, int, ModelAccess]] = field(default_factory=list)
     lent: list[Loan] = field(default_factory=list)
     held: int | None = None
+    policy: Policy = field(default_factory=Policy)
+    policies: list[ToolPolicy] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
 
     def hello(self, sandbox: Sandbox) -> DaemonStatus:
@@ -104,8 +150,9 @@ class FakeDaemon:
             raise OpenCodeError("no answer")
         return self._status(sandbox, "unbound")
 
-    def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None) -> DaemonStatus:
+    def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy) -> DaemonStatus:
         self.bound.append((sandbox.thread_id, sandbox.generation, models))
+        self.policy = policy
         self.held = None
         self._take(loan)
         return self._status(sandbox, "booting")
@@ -119,6 +166,14 @@ class FakeDaemon:
         if self.silent:
             raise OpenCodeError("no answer")
         return self.known
+
+    def put_policy(self, sandbox: Sandbox, policy: Policy) -> Policy:
+        if self.silent:
+            raise OpenCodeError("no answer")
+        self.policies.append(policy.policy)
+        if policy.version > self.policy.version:
+            self.policy = policy
+        return self.policy
 
     def put_provider(self, sandbox: Sandbox, provider: str, loan: Loan) -> None:
         if self.silent:
@@ -147,6 +202,7 @@ class FakeDaemon:
             session_id="ses_1",
             opencode_version="1.18.33",
             codex_version=self.held,
+            policy_version=self.policy.version,
         )
 
 
@@ -227,8 +283,9 @@ class FakeConnections:
     gone: set[str] = field(default_factory=set)
     closed: list[str] = field(default_factory=list)
 
-    def close(self, connection_id: str) -> None:
+    def close(self, connection_id: str) -> bool:
         self.closed.append(connection_id)
+        return connection_id not in self.gone
 
     def post(self, connection_id: str, frame: str) -> bool:
         if connection_id in self.gone:
@@ -246,9 +303,21 @@ class FakeDispatcher:
     """The asynchronous invokes that were made."""
 
     dispatched: list[tuple[str, str]] = field(default_factory=list)
+    invocations: list[str] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)
 
-    def dispatch(self, thread_id: str, request_id: str) -> None:
+    def dispatch(self, thread_id: str, request_id: str, invocation: str) -> None:
         self.dispatched.append((thread_id, request_id))
+        self.invocations.append(invocation)
+
+    def dispatch_return(self, _turn: Turn, connection_id: str) -> None:
+        self.returned.append(connection_id)
+
+
+def begin(turns: TurnStore, thread_id: str, request_id: str) -> Turn | None:
+    """Begin a turn as the invocation does that it waits for."""
+    waiting = turns.find(thread_id)
+    return turns.start(thread_id, request_id, invocation=waiting.invocation if waiting is not None else "")
 
 
 @dataclass
@@ -266,6 +335,40 @@ class FakeAgent:
 
     def answer(self, turn: Turn, ask: Ask, answer: Any) -> None:
         self.answered.append((ask.id, answer))
+
+
+@dataclass
+class FakeSession:
+    """A session of OpenCode's, as whoever makes it forget sees it: questions by request id, each with its answer."""
+
+    requests: list[str] = field(default_factory=list)
+    busy: int = 0
+    gone: bool = False
+    aborts: int = 0
+    deleted: list[str] = field(default_factory=list)
+    begun: int = 0
+
+    async def messages(self, access: Access) -> list[dict[str, Any]]:
+        if self.gone:
+            raise OpenCodeError("no such session", status=404)
+        return [
+            {"info": {"id": f"{role}-{request}", "role": role}, "parts": [{"id": part, "type": "text"}]}
+            for request in self.requests
+            for role, part in (("user", part_id(request)), ("assistant", f"prt_20c504c08001{request}"))
+        ]
+
+    async def delete_message(self, access: Access, message_id: str) -> None:
+        if self.busy:
+            self.busy -= 1
+            raise OpenCodeError("busy", status=409)
+        self.deleted.append(message_id)
+
+    async def abort(self, access: Access, *, part_id: str | None = None) -> None:
+        self.aborts += 1
+
+    async def begin_anew(self, access: Access) -> str:
+        self.begun += 1
+        return f"ses_new_{self.begun}"
 
 
 @dataclass

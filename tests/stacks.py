@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from local.stack.session_token import session_token
 from local.stack.stack_file import StackFile
 
 ROOT = Path(__file__).parents[1]
-STATE = ROOT / ".local" / "test-stack"
+STATES = ROOT / ".local" / "test-stacks"
 UP_SECONDS = 300
 SETTINGS = ("MODEL_", "THREADBOX_", "SANDBOX_", "CODEX_", "REAL_CODEX", "ANTHROPIC_", "OPENAI_")
 
@@ -29,6 +31,26 @@ def run_stack(
     )  # fmt: skip
 
 
+@contextmanager
+def own_stack(state: Path, settings: Mapping[str, str] | None = None) -> Iterator[Path]:
+    """Bring up a stack whose state is in that directory, and down in the end, however that went."""
+    try:
+        done = run_stack("up", state=state, settings=settings)
+        assert done.returncode == 0, done.stderr
+        yield state
+    finally:
+        assert run_stack("down", state=state).returncode == 0
+
+
 def stack_file(state: Path) -> StackFile:
     """What stack.json in that directory tells."""
     return StackFile.model_validate_json((state / "stack.json").read_text())
+
+
+def tokens_of(stack: StackFile) -> Callable[..., str]:
+    """What makes session tokens for that stack: ``token("thread", "user")``."""
+
+    def token(thread: str, user: str, ttl: int = 900) -> str:
+        return session_token(stack, thread=thread, user=user, ttl=ttl)
+
+    return token

@@ -18,9 +18,11 @@ from local.web import DIST, Addresses, create_app
 from tests.browser.fake_chat import FakeChat
 from tests.stacks import run_stack
 
-# As root Chromium needs --no-sandbox; the rest keeps it from calling out.
+# As root Chromium needs --no-sandbox. A page that a test makes up has no address, and may call loopback only without
+# those checks. The rest keeps it from calling out.
 FLAGS = [
     "--no-sandbox",
+    "--disable-features=LocalNetworkAccessChecks",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

@@ -103,6 +103,7 @@ def test_codex_answers_once_a_user_has_signed_in(page: Page, dialog: Locator, st
     expect(page.get_by_role("button", name="Model: demo")).to_be_visible(timeout=START_MS)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_sign_in_that_is_not_wanted_ends(dialog: Locator, stack: StackFile) -> None:
     """
@@ -145,6 +146,7 @@ def test_the_browsers_way_ends_at_an_address_to_paste(
         expect(dialog.get_by_role("heading", name="ChatGPT is connected")).to_be_visible(timeout=START_MS)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_plain_fetch_from_another_origin_waits_to_the_end(page: Page, stack: StackFile) -> None:
     """

@@ -46,8 +46,15 @@ class ChatClient:
     def open(cls, ws_url: str, *, thread: str, token: str) -> "Iterator[ChatClient]":
         """Open a tab, and close it in the end."""
         query = urlencode({"thread": thread, "token": token, "_pk": uuid4().hex})
+        with cls.at(f"{ws_url}?{query}") as tab:
+            yield tab
+
+    @classmethod
+    @contextmanager
+    def at(cls, address: str) -> "Iterator[ChatClient]":
+        """Open a tab at a complete address, and close it in the end."""
         # As a browser does, it takes what comes while nobody looks: a tab that does not is closed.
-        with connect(f"{ws_url}?{query}", open_timeout=30, max_queue=None) as socket:
+        with connect(address, open_timeout=30, max_queue=None) as socket:
             yield cls(socket)
 
     def send(self, frame: dict[str, Any] | str) -> None:

@@ -129,3 +129,38 @@ def test_an_answer_can_be_stopped(ask: Ask, history: History) -> None:
     assert "word1 " in got
     assert "word4000 " not in got
     assert parts_text(history()[1]).startswith("word1 ")
+
+
+@pytest.mark.timeout(SECONDS + 60)
+def test_history_is_asked_again_edited_and_cleared(
+    stack: StackFile, thread: str, bearer: str, history: History
+) -> None:
+    """
+    After each step the client shows what the server has stored, with the same ids, and the agent knows as much.
+    """
+    node = shutil.which("node")
+    assert node is not None
+    script = SCRIPT.with_name("history.mjs")
+    done = subprocess.run(
+        [node, str(script), stack.ws_url, thread, bearer],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS + 30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr or done.stdout
+    steps = {step["step"]: step for step in map(json.loads, done.stdout.splitlines())}
+
+    assert {"ready"} == {step["status"] for step in steps.values()}
+    texts = {name: [text for _, _, text in step["messages"]] for name, step in steps.items()}
+    two = "You have sent 2 messages in this conversation."
+    assert ["say one", "one", "how many messages?", two] == texts["asked"] == texts["regenerated"]
+    ids = {name: [message_id for message_id, _, _ in step["messages"]] for name, step in steps.items()}
+    assert ids["asked"][:3] == ids["regenerated"][:3]
+    assert ids["asked"][3] != ids["regenerated"][3]
+    assert ["say one", "one", "what did I say first?"] == texts["edited"][:3]
+    assert "say one" in texts["edited"][3]
+    assert ids["edited"][2] == ids["asked"][2]
+    assert ["say one", "one"] == texts["regenerated first"]
+    assert ["how many messages?", "You have sent 1 message in this conversation."] == texts["cleared"]
+    assert steps["cleared"]["messages"] == [[m["id"], m["role"], parts_text(m)] for m in history()]

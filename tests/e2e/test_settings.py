@@ -8,12 +8,13 @@ import httpx
 import pytest
 
 from local.stack.aws_clients import client
-from local.stack.session_token import session_token
 from local.stack.stack_file import StackFile
 from tests.e2e.scripted_anthropic import ANSWER, ScriptedAnthropic, scripted_anthropic
 from tests.e2e.threads import Thread
 from tests.e2e.turn_settings import turn_settings
-from tests.stacks import run_stack, stack_file
+from tests.stacks import own_stack, stack_file, tokens_of
+
+pytestmark = [pytest.mark.long, pytest.mark.own_stack]
 
 KEYS = {
     "MODEL_API_KEY": "canary-default-1f",
@@ -31,13 +32,9 @@ def anthropic() -> Iterator[ScriptedAnthropic]:
 @pytest.fixture(scope="module")
 def state(anthropic, tmp_path_factory) -> Iterator[Path]:
     """The state directory of a stack of its own, with a key for every provider."""
-    state = tmp_path_factory.mktemp("keys")
-    try:
-        done = run_stack("up", state=state, settings=KEYS | {"ANTHROPIC_API_URL": anthropic.url})
-        assert done.returncode == 0, done.stderr
+    settings = KEYS | {"ANTHROPIC_API_URL": anthropic.url}
+    with own_stack(tmp_path_factory.mktemp("keys"), settings) as state:
         yield state
-    finally:
-        assert run_stack("down", state=state).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +44,7 @@ def keyed(state) -> StackFile:
 
 @pytest.fixture(scope="module")
 def thread(keyed) -> Iterator[Thread]:
-    def token(thread: str, user: str, ttl: int = 900) -> str:
-        return session_token(keyed, thread=thread, user=user, ttl=ttl)
-
-    thread = Thread(keyed, token)
+    thread = Thread(keyed, tokens_of(keyed))
     yield thread
     thread.close()
 

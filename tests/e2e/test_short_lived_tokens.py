@@ -19,13 +19,12 @@ import pytest
 from local.idp.tokens import JWT_PREFIX, REFRESH_PREFIX
 from local.stack.aws_clients import client
 from local.stack.layout import Layout
-from local.stack.session_token import session_token
 from local.stack.stack_file import StackFile
 from sandbox_ctl.refresher import CLAIM_SECONDS
 from tests.e2e.signing_in import SigningIn
 from tests.e2e.traces import everything, found
 from tests.e2e.victims import kill, workers
-from tests.stacks import run_stack, stack_file
+from tests.stacks import own_stack, stack_file, tokens_of
 from tests.waiting import eventually
 
 # With a stack of its own it does not disturb those that run alone on the shared one.
@@ -42,13 +41,8 @@ REFRESH = re.compile(re.escape(REFRESH_PREFIX).encode())
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory) -> Iterator[Path]:
-    state = tmp_path_factory.mktemp("short-lived")
-    try:
-        done = run_stack("up", state=state)
-        assert done.returncode == 0, done.stderr
+    with own_stack(tmp_path_factory.mktemp("short-lived")) as state:
         yield state
-    finally:
-        assert run_stack("down", state=state).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +53,8 @@ def short(state) -> StackFile:
 @pytest.fixture(scope="module")
 def users(short) -> Iterator[list[SigningIn]]:
     """Two threads that were signed in, with tokens that live so long."""
-
-    def token(thread: str, user: str, ttl: int = 900) -> str:
-        return session_token(short, thread=thread, user=user, ttl=ttl)
-
     with ExitStack() as closing_all:
-        users = [closing_all.enter_context(closing(SigningIn(short, token))) for _ in range(2)]
+        users = [closing_all.enter_context(closing(SigningIn(short, tokens_of(short)))) for _ in range(2)]
         lives(users[0], LIFE)
         for user in users:
             assert user.connect()["connected"]

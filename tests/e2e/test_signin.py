@@ -116,6 +116,7 @@ def test_next_prompt_uses_the_new_provider(connected):
     assert not connected["codex_after"]["reconnect_required"]
 
 
+@pytest.mark.long
 def test_denied(story):
     """403, and another attempt may begin."""
     assert (403, "signin_denied") == told(story("is_denied_and_then_waits_with_an_old_token")["told"])

@@ -22,6 +22,8 @@ from local.stack.stack_file import StackFile
 from tests.stacks import ROOT, UP_SECONDS, run_stack, stack_file
 from tests.waiting import eventually
 
+pytestmark = [pytest.mark.long, pytest.mark.own_stack]
+
 SECOND_UP_SECONDS = 15
 
 

@@ -87,6 +87,7 @@ def test_row_that_was_changed_starts_nothing(connected, stack):
     assert answered_by(connected, "mended").startswith(CODEX)
 
 
+@pytest.mark.long
 def test_disconnect_ends_it_everywhere(stack, token):
     """In the sandbox, in the vault and at the provider; the next answer is another model's."""
     with closing(SigningIn(stack, token)) as signing_in:

@@ -1,6 +1,7 @@
 """Finding and killing the processes that a stack's parts run as."""
 
 import os
+import select
 import signal
 from pathlib import Path
 
@@ -9,12 +10,20 @@ import boto3
 from local.stack.stack_file import StackFile
 from threadbox.identifiers import thread_hash
 
+DEATH_SECONDS = 10
+
 
 def kill(pids: list[int]) -> None:
-    """Kill the processes, of which there must be one at least."""
+    """Kill the processes, of which there must be one at least, and return when they are dead."""
     assert pids, "there is nothing to kill"
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        descriptor = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            dead, _, _ = select.select([descriptor], [], [], DEATH_SECONDS)
+        finally:
+            os.close(descriptor)
+        assert dead, f"{pid} does not die"
 
 
 def workers(stack: StackFile, function: str) -> list[int]:

@@ -1,23 +1,32 @@
 """Races, on the embedded AWS's DynamoDB and the local ECS: whoever loses learns it, and nothing happens twice."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from uuid import uuid4
 
 import boto3
 import pytest
+from boto3.dynamodb.conditions import Key
 from botocore.config import Config
 from pydantic import SecretStr
 
+from chat import frames
+from chat.asking import Asking
+from chat.bodies import BodyStore
+from chat.clearing import Clearing
+from chat.cuts import CutStore
 from chat.messages import MessageStore, UIMessage
+from chat.turn import TurnState
 from chat.turns import Submitted, TurnStore
 from sandbox_ctl.launcher import FargateLauncher
 from sandbox_ctl.models import Model, ModelAccess
 from sandbox_ctl.starts import Starter
 from tests.controlling import Controlling
-from tests.fakes import FakeDaemon
+from tests.fakes import FakeAgent, FakeConnections, FakeDaemon, begin
 from threadbox.errors import ConflictError, ForbiddenError
 from threadbox.identifiers import thread_hash
+from threadbox.sockets import Socket, SocketBroadcast, SocketStore
 from threadbox.threads import ThreadStore
 
 MODELS = ModelAccess(model=Model(base_url="http://127.0.0.1/v1", name="demo"), keys={"default": SecretStr("key")})
@@ -61,10 +70,42 @@ def tasks(stack, ecs, thread_id):
     ]
 
 
+def stores(table, bodies=None):
+    """What a turn and its messages are kept in; large ones only with *bodies*."""
+    bodies = bodies or BodyStore(client=lambda: boto3.client("s3"), bucket="none")
+    return TurnStore(table=table), MessageStore(table=table, bodies=bodies, cuts=CutStore(table=table, bodies=bodies))
+
+
+@pytest.fixture
+def speaker(stack, table, thread_id):
+    """Who asks, edits and clears in the thread."""
+    s3 = boto3.client("s3", endpoint_url=stack.aws_url)
+    turns, messages = stores(table, BodyStore(client=lambda: s3, bucket=stack.outputs["BodiesBucketName"]))
+    socket = Socket(thread_id=thread_id, connection_id="c", user_id="u")
+    broadcast = SocketBroadcast(store=SocketStore(table=table), connections=FakeConnections())
+    clearing = Clearing(
+        table=table, messages=messages, turns=turns, cuts=messages.cuts, agent=FakeAgent(), broadcast=broadcast
+    )
+    return socket, Asking(messages=messages, turns=turns, cuts=messages.cuts), clearing
+
+
+def request(request_id, message_id, text):
+    """The frame that asks *text*."""
+    message = {"id": message_id, "role": "user", "parts": [{"type": "text", "text": text}]}
+    init = {"method": "POST", "body": json.dumps({"messages": [message], "trigger": "submit-message"})}
+    return frames.parse(json.dumps({"type": "cf_agent_use_chat_request", "id": request_id, "init": init}))
+
+
+def finish(turns, thread_id):
+    """End whatever runs or waits."""
+    while (turn := turns.find(thread_id)).state != TurnState.ENDED:
+        turns.end(begin(turns, thread_id, turn.request_id), "aborted")
+
+
 def ask(turns, messages, thread_id, request_id):
     seq = messages.reserve(thread_id)
     message = UIMessage(id=f"m-{request_id}", role="user", parts=[{"type": "text", "text": "hi"}])
-    writes = messages.creation(thread_id, seq, message)
+    writes = messages.creation(thread_id, seq, message, request_id=request_id)
     return turns.submit(thread_id, request_id, seq=seq, connection_id="c", writes=writes)
 
 
@@ -126,10 +167,10 @@ def test_thread_has_one_owner(table, thread_id):
 
 def test_turn_is_started_by_one(table, thread_id):
     """However often the turn function is invoked, one of them runs the turn."""
-    turns, messages = TurnStore(table=table), MessageStore(table=table)
+    turns, messages = stores(table)
     ask(turns, messages, thread_id, "r1")
     with ThreadPoolExecutor(32) as pool:
-        started = list(pool.map(lambda _: turns.start(thread_id, "r1"), range(32)))
+        started = list(pool.map(lambda _: begin(turns, thread_id, "r1"), range(32)))
 
     assert 1 == sum(turn is not None for turn in started)
     turns.end(next(turn for turn in started if turn), "aborted")
@@ -137,19 +178,19 @@ def test_turn_is_started_by_one(table, thread_id):
 
 def test_same_request_many_times_is_one_turn(table, thread_id):
     """A frame that is delivered again and again stores one message and claims one turn."""
-    turns, messages = TurnStore(table=table), MessageStore(table=table)
+    turns, messages = stores(table)
     with ThreadPoolExecutor(16) as pool:
         results = [s.result for s in pool.map(lambda _: ask(turns, messages, thread_id, "r1"), range(16))]
 
     assert 1 == results.count(Submitted.CLAIMED)
     assert 15 == results.count(Submitted.DUPLICATE)
     assert 1 == len(messages.list(thread_id))
-    turns.end(turns.start(thread_id, "r1"), "aborted")
+    turns.end(begin(turns, thread_id, "r1"), "aborted")
 
 
 def test_twenty_requests_at_once_leave_one_running_and_one_waiting(table, thread_id):
     """Whoever loses a race waits, is pushed out and named, or is refused in words: none is lost in silence."""
-    turns, messages = TurnStore(table=table), MessageStore(table=table)
+    turns, messages = stores(table)
 
     def attempt(n):
         try:
@@ -165,6 +206,60 @@ def test_twenty_requests_at_once_leave_one_running_and_one_waiting(table, thread
     assert 1 == sum(submission.result == Submitted.CLAIMED for submission in submissions)
     assert len(submissions) - 2 == len(displaced) == len(set(displaced))
     assert len(submissions) == len(messages.list(thread_id))
-    running = turns.start(thread_id, turns.find(thread_id).request_id)
+    running = begin(turns, thread_id, turns.find(thread_id).request_id)
     waiting = turns.end(running, "aborted")
-    turns.end(turns.start(thread_id, waiting.request_id), "aborted")
+    turns.end(begin(turns, thread_id, waiting.request_id), "aborted")
+
+
+def test_edits_of_one_message_at_once_leave_one(table, speaker, thread_id):
+    """Each is one after the other, or refused in words; the history has the message once, as one of them wanted it."""
+    socket, asking, _ = speaker
+    asking.submit(socket, request("r", "m", "first"))
+
+    def edit(n):
+        try:
+            return asking.submit(socket, request(f"r{n}", "m", f"edit {n}")).result
+        except ConflictError:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(edit, range(12)))
+
+    (message,) = asking.messages.list(thread_id)
+    assert {Submitted.CLAIMED, Submitted.BEHIND, None} >= set(results)
+    assert results[int(message.text().split()[1])] is not None
+    asking.cuts.sweep(thread_id)
+    assert [message] == asking.messages.list(thread_id)
+    assert 1 == len(items(table, thread_id, "MSG#")) == len(items(table, thread_id, "MSGID#"))
+    finish(asking.turns, thread_id)
+
+
+def test_messages_and_clears_at_once(table, speaker, thread_id):
+    """What is asked after the last clear is there, and nothing of before; whoever asks is never told a lie."""
+    socket, asking, clearing = speaker
+
+    def act(n):
+        try:
+            if n % 5 == 4:
+                return clearing.clear(socket)
+            return asking.submit(socket, request(f"r{n}", f"m{n}", f"message {n}"))
+        except ConflictError:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(act, range(25)))
+
+    last = asking.turns.find(thread_id).cut
+    numbers = [int(item["sk"].removeprefix("MSG#")) for item in items(table, thread_id, "MSG#")]
+    assert [] == [number for number in numbers if number < last]
+    assert len(numbers) == len(asking.messages.list(thread_id)) == len(items(table, thread_id, "MSGID#"))
+    assert [] == items(table, thread_id, "CUT#")
+    finish(asking.turns, thread_id)
+    clearing.clear(socket)
+    assert [] == asking.messages.list(thread_id)
+    assert [] == items(table, thread_id, "TURN#")
+
+
+def items(table, thread_id, prefix):
+    condition = Key("thread_id").eq(thread_id) & Key("sk").begins_with(prefix)
+    return table.query(KeyConditionExpression=condition, ConsistentRead=True)["Items"]

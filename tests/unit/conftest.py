@@ -6,6 +6,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from chat.bodies import BodyStore
+from chat.cuts import CutStore
+from chat.messages import MessageStore
+from chat.turns import TurnStore
 from tests.fakes import FaultyKms
 
 if TYPE_CHECKING:
@@ -37,3 +41,35 @@ def table(aws, template) -> "Table":
         TableName="threads",
         **{name: properties[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")},
     )
+
+
+@pytest.fixture
+def bodies(aws) -> BodyStore:
+    """The bucket for what does not fit into the table."""
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="bodies")
+    return BodyStore(client=lambda: client, bucket="bodies")
+
+
+@pytest.fixture
+def cuts(table, bodies) -> CutStore:
+    return CutStore(table=table, bodies=bodies)
+
+
+@pytest.fixture
+def messages(table, bodies, cuts, clock) -> MessageStore:
+    return MessageStore(table=table, bodies=bodies, cuts=cuts, now=clock)
+
+
+@pytest.fixture
+def turns(table, clock) -> TurnStore:
+    return TurnStore(table=table, now=clock)
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing happens because time has passed: what is waited for is waited for, and text is not gathered."""
+    monkeypatch.setattr("chat.writers.DRAIN", 3600)
+    monkeypatch.setattr("chat.writers.POSTED_SOON", 3600)
+    monkeypatch.setattr("chat.writers.SILENT_SECONDS", 3600)
+    monkeypatch.setattr("chat.outbox.FLUSH_EVERY", 0)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-CALLS = ("get_item", "put_item", "update_item", "delete_item", "query", "transact_write_items")
+CALLS = ("get_item", "batch_get_item", "put_item", "update_item", "delete_item", "query", "transact_write_items")
 
 
 class Interruptible:
@@ -62,6 +62,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.posts = Threads(hold=True)
+        self.changed = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(Threads(hold=False))
 
@@ -86,11 +87,16 @@ class Loop:
         """Return *work* as a task that goes on whenever the loop runs."""
         return self._loop.create_task(work)
 
+    def wake(self) -> None:
+        """Let those go on that wait until something has ``changed``."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
     def turn_over(self) -> None:
         """Let every task go on as far as it can."""
 
         async def turns() -> None:
-            for _ in range(10):
+            for _ in range(40):
                 await asyncio.sleep(0)
 
         self.run(turns())
@@ -102,12 +108,17 @@ class Loop:
             self.posts.release(0)
             self.turn_over()
 
+    def kill(self) -> None:
+        """End what runs in it, and forget what waits."""
+        while tasks := asyncio.all_tasks(self._loop):
+            for task in tasks:
+                task.cancel()
+            self.run(_gone(tasks))
+        self.posts.waiting.clear()
+
     def close(self) -> None:
         """End what still runs in it, and it."""
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self.run(_gone(tasks))
+        self.kill()
         self._loop.close()
 
 
@@ -116,6 +127,8 @@ async def _gone(tasks: set["asyncio.Task[Any]"]) -> None:
 
 
 def _run(future: Future[Any], work: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
     try:
         future.set_result(work())
     except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the future

@@ -1,24 +1,30 @@
 """The npm client on one socket, as far as the order of frames matters to it."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
 @dataclass
 class Seen:
-    """What one tab has of one answer. ``stage`` is where it stands with it, ``text`` what it shows."""
+    """
+    What one tab has of one answer. ``stage`` is where it stands with it, ``text`` what it shows.
+
+    ``repeated`` is how many frames with text came twice.
+    """
 
     stage: str = "new"
     text: str = ""
     ended: bool = False
+    repeated: int = 0
 
 
 @dataclass
 class Tab:
     """
     One tab. What it is about to send stands in ``outbox``; ``problems`` are the frames that the real one cannot bear.
-    Until it is ``open`` nothing can be posted to it, as to a connection that is gone.
+    Until it is ``open`` nothing can be posted to it, as to a connection that is gone; ``closed`` it comes back as
+    another one.
 
     It follows an answer whose frames it gets without having asked for it. Offered one it sends an acknowledgement,
     and then it wants the answer from its beginning. That nothing is under way makes it forget what it followed.
@@ -31,7 +37,29 @@ class Tab:
     acked: set[str] = field(default_factory=set)
     answers: dict[str, Seen] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    messages: dict[str, str] = field(default_factory=dict)
     open: bool = False
+    closed: bool = False
+    client: str = ""
+
+    def __post_init__(self) -> None:
+        self.client = self.client or self.name
+
+    @property
+    def reading(self) -> bool:
+        """Whether it shows a part of an answer, and more is to come."""
+        return self.open and any(seen.text and not seen.ended for seen in self.answers.values())
+
+    def again(self, name: str) -> "Tab":
+        """Return the tab as it is when it opens another connection, of that name, after it has lost one."""
+        answers = {request: replace(seen, stage="cut") for request, seen in self.answers.items()}
+        again = Tab(name, client=self.client, answers=answers, messages=dict(self.messages))
+        again.ask_for_answer()
+        return again
+
+    def opened(self) -> None:
+        """The handshake is over; until then there was no posting to it."""
+        self.open = True
 
     def ask_for_answer(self) -> None:
         """Probe whether an answer is under way, as the newest client does as soon as it is there."""
@@ -55,8 +83,20 @@ class Tab:
                 self.probe = None
                 for seen in self.answers.values():
                     seen.stage = "forgotten" if seen.stage == "followed" and not seen.ended else seen.stage
+            case "cf_agent_message_updated":
+                self._show([frame["message"]])
+            case "cf_agent_chat_messages":
+                self._show(frame["messages"])
             case "cf_agent_use_chat_response":
                 self._response(self.answers.setdefault(frame["id"], Seen()), frame)
+
+    def _show(self, messages: list[dict[str, Any]]) -> None:
+        for message in messages:
+            request = self.messages.get(message["id"])
+            if request is not None:
+                text = "".join(part.get("text", "") for part in message["parts"])
+                seen = self.answers[request]
+                seen.text, seen.ended = text, seen.ended or seen.stage == "cut"
 
     def _offered(self, request: str) -> None:
         if self.probe is None and request in self.acked | self.own:
@@ -70,7 +110,7 @@ class Tab:
 
     def _response(self, seen: Seen, frame: dict[str, Any]) -> None:
         replay = frame.get("replay", False)
-        if seen.ended:
+        if seen.ended and not frame["done"]:
             self.problems.append(f"got more of {frame['id']} after its end")
         if frame["done"]:
             seen.ended = True
@@ -80,6 +120,16 @@ class Tab:
             self.problems.append(f"got a live frame of {frame['id']} when it was {seen.stage}")
         if replay:
             seen.stage = "attached"
-        elif seen.stage == "new" and not frame["done"]:
+        elif seen.stage in ("new", "cut") and not frame["done"]:
             seen.stage = "followed"
-        seen.text += json.loads(frame["body"]).get("delta", "") if frame["body"] and not frame.get("error") else ""
+        if frame["body"] and not frame.get("error"):
+            self._chunk(seen, frame["id"], json.loads(frame["body"]), replay=replay)
+
+    def _chunk(self, seen: Seen, request: str, chunk: dict[str, Any], *, replay: bool) -> None:
+        if chunk["type"] == "start":
+            self.messages[chunk["messageId"]] = request
+            seen.text = "" if replay else seen.text
+        said = chunk.get("delta", "")
+        # A function that died may have posted its last frame without having noted it.
+        seen.repeated += bool(said) and said.split()[0] in seen.text.split()
+        seen.text += said

@@ -7,29 +7,41 @@ import pytest
 from bench.__main__ import verdict
 from bench.calls import Call, count
 from bench.figures import Ratio, Times
-from bench.picture import draw
-from bench.report import replaced, table
-from bench.results import Comparison, Conditions, Results, Tally
+from bench.meter import Units, units
+from bench.past import write_past
+from bench.picture import LABELS, draw
+from bench.prices import Usage
+from bench.report import replaced, table, titles
+from bench.results import Comparison, Conditions, Priced, Results, Tally
 from bench.trace import spans
 from bench.words import Verdict, judge
 
+SHORT = Usage(
+    seconds=1, gb_seconds=1, invocations=3, write_units=30, read_units=5, messages=10, connection_minutes=1 / 60
+)
+LONG = Usage(
+    seconds=7, gb_seconds=7, invocations=3, write_units=90, read_units=5, messages=70, connection_minutes=7 / 60
+)
 WORDS = [f"word{n} " for n in range(1, 101)]
 
 
 def results(text):
     times = Times.of([0.1, 0.2, 0.3])
-    names = ("first delta", "last delta", "new thread", "three tabs, first delta", "three tabs, last delta")
     return Results(
         conditions=Conditions(
             date="2030-01-01 00:00", cores=2, load_before=0, load_after=1, python="3", opencode="1", commit="abc",
             command="make bench",
         ),
         words=100,
-        comparisons={name: Comparison(bare=times, ours=times, aim=1.5) for name in names},
+        comparisons={name: Comparison(bare=times, ours=times, aim=1.5) for name in LABELS},
         floor=times,
+        empty=times,
+        queries={"turn 500": times},
         tallies={"bare": Tally.of([judge("".join(WORDS), 100)]), "ours": Tally.of([judge(text, 100)])},
         memory={"bare OpenCode": 400},
         calls={"short turn": {"DynamoDB": 12}},
+        metered={"7 s": {"DynamoDB: write units": 90}},
+        priced=Priced(seconds=60, measured=LONG, short=SHORT, aim=0.0015),
         trace={"socket": 10.0, "received": 5.0},
     )  # fmt: skip
 
@@ -80,6 +92,16 @@ def test_percentiles_are_measured_values():
     assert Ratio.of(times, Times.of([0.01])) == Ratio(p50=1.5, p95=2.9)
 
 
+def test_a_floor_is_taken_off_each_figure_from_its_like():
+    """
+    What the emulator takes of a slow turn is not what it takes of a usual one.
+    """
+    floor = Times(count=30, p50=10, p95=30, least=5, most=40)
+    ours = Times(count=30, p50=110, p95=130, least=105, most=240)
+
+    assert ours.without(floor) == Times(count=30, p50=100, p95=100, least=100, most=200)
+
+
 def test_calls_are_counted_by_kind_and_operation():
     """
     Posts are one kind; the rest also says which function asked for what.
@@ -97,6 +119,87 @@ def test_calls_are_counted_by_kind_and_operation():
         "DynamoDB PutItem (chat-turn)": 1,
         "DynamoDB Query (chat-turn)": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked", "answered", "charged"),
+    [
+        ("GetItem", {"ConsistentRead": True}, {"Item": {"sk": {"S": "x" * 4096}}}, Units(reads=2)),
+        ("GetItem", {}, {}, Units(reads=0.5)),
+        # Of several in one call each is charged for itself.
+        (
+            "BatchGetItem",
+            {"RequestItems": {"t": {"ConsistentRead": True}}},
+            {"Responses": {"t": [{"sk": {"S": "x"}}, {"sk": {"S": "x" * 4096}}]}},
+            Units(reads=3),
+        ),
+        # A page is charged for all of its items together.
+        ("Query", {"ConsistentRead": True}, {"Items": [{"a": {"M": {"b": {"S": "x" * 99}}}}] * 100}, Units(reads=3)),
+        ("UpdateItem", {}, {"ConsumedCapacity": {"CapacityUnits": 2.0}}, Units(writes=2)),
+        (
+            "TransactWriteItems",
+            {"TransactItems": [{"Put": {}}, {"ConditionCheck": {}}]},
+            {"ConsumedCapacity": [{"CapacityUnits": 8.0}]},
+            Units(writes=10),
+        ),
+    ],
+)
+def test_request_units_of_reads_and_writes(operation, asked, answered, charged):
+    """
+    Reads by what came back, writes as they were told, and checks of a transaction as writes.
+    """
+    assert units(operation, asked, answered) == charged
+
+
+def test_what_a_turn_uses():
+    """
+    The frame that asks is a message and an invocation too; sandbox_ctl runs for as long as its caller waits.
+    """
+    lambdas, connections = "Lambda", "ApiGatewayManagementApi"
+    calls = [
+        Call(function=function, service=service, operation=operation, began=began, seconds=seconds)
+        for function, service, operation, began, seconds in [
+            ("chat-socket", "DynamoDB", "GetItem", 0, 0.5),
+            ("chat-socket", lambdas, "Invoke", 1, 0.5),
+            ("chat-turn", lambdas, "Invoke", 2, 1),
+            ("sandbox-ctl", "DynamoDB", "GetItem", 2.5, 0.25),
+            ("chat-turn", connections, "PostToConnection", 31, 1),
+        ]
+    ]
+
+    used = Usage.of(calls, Units(writes=5, reads=2), {"chat-socket": 1024, "chat-turn": 512, "sandbox-ctl": 2048})
+
+    assert (used.seconds, used.connection_minutes) == (30, 0.5)
+    assert used.gb_seconds == 1.5 + 15 + 2
+    assert (used.invocations, used.messages, used.write_units, used.read_units) == (3, 2, 5, 2)
+
+
+def test_a_turn_is_scaled_but_for_what_a_short_one_uses_too():
+    """
+    Ten writes a second in between, and thirty whatever its length; the dollars follow the list prices.
+    """
+    minute = LONG.lasting(60, SHORT)
+
+    assert (minute.seconds, minute.invocations) == (60, 3)
+    assert minute.write_units == pytest.approx(30 + 10 * 59)
+    assert minute.costs()["write_units"] == pytest.approx(620 * 0.625e-6)
+    assert minute.dollars == pytest.approx(
+        60 * 13.3334e-6 + 3 * 0.2e-6 + 620 * 0.625e-6 + 5 * 0.125e-6 + 600 * 1e-6 + 0.25e-6
+    )
+
+
+def test_a_written_past_is_what_turns_leave(turns, messages):
+    """
+    Questions and answers in their order, and no turn under way.
+    """
+    write_past(turns, messages, "t", 3)
+
+    texts = [message.text() for message in messages.list("t")]
+    assert texts == ["say this is turn 0", "this is turn 0", "say this is turn 1", "this is turn 1",
+                     "say this is turn 2", "this is turn 2"]  # fmt: skip
+    assert turns.find("t").state == "ended"
+    assert turns.outcome("t", "past-2") == (5, "completed")
+    assert turns.unended() == []
 
 
 def test_a_point_that_was_not_seen_joins_its_neighbours_spans():
@@ -123,4 +226,6 @@ def test_the_report_replaces_what_stands_between_the_marks():
     assert new.endswith("\nafter\n")
     assert "old" not in new
     assert "**1.00**" in new
+    assert "scaled to 60 s" in new
+    assert titles(found).keys() == LABELS.keys()
     assert re.search(r">1\.00<", draw(found))

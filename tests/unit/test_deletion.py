@@ -7,10 +7,9 @@ import jwt
 import pytest
 
 from chat.deletion import ThreadDeletion
-from chat.messages import MessageStore, UIMessage
-from chat.turns import TurnStore
+from chat.messages import UIMessage
 from tests.fakes import FakeConnections, secret
-from threadbox.errors import ConflictError, ForbiddenError
+from threadbox.errors import ConflictError, ForbiddenError, HistoryUnavailableError
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import Socket, SocketStore
 from threadbox.threads import ThreadStore
@@ -35,9 +34,10 @@ def control_stop(thread_id):
 
 
 @pytest.fixture
-def deletion(table, clock, control):
+def deletion(table, bodies, clock, control):
     return ThreadDeletion(
         table=table,
+        bodies=bodies,
         sessions=SessionVerifier(secret=secret(KEY)),
         threads=ThreadStore(table=table, now=clock),
         sockets=SocketStore(table=table),
@@ -47,14 +47,15 @@ def deletion(table, clock, control):
 
 
 @pytest.fixture
-def thread(table, clock, deletion):
+def thread(deletion, messages, turns):
     """A thread with forty messages, two sockets and a running turn."""
     deletion.threads.claim("t", user_id="u")
-    messages, turns = MessageStore(table=table, now=clock), TurnStore(table=table, now=clock)
     for n in range(40):
         seq = messages.reserve("t")
         message = UIMessage(id=f"m{n}", role="user", parts=[{"type": "text", "text": "hi"}])
-        turns.submit("t", f"r{n}", seq=seq, connection_id="c", writes=messages.creation("t", seq, message))
+        turns.submit(
+            "t", f"r{n}", seq=seq, connection_id="c", writes=messages.creation("t", seq, message, request_id=f"r{n}")
+        )
     for name in ("c1", "c2"):
         deletion.sockets.create(Socket(thread_id="t", connection_id=name, user_id="u"))
 
@@ -63,10 +64,30 @@ def test_everything_of_the_thread_is_gone(deletion, thread, table):
     """Not an item is left, whatever partition it is in; sockets are closed; deleting again finds nothing."""
     removed = deletion.delete("t", token=token())
 
-    assert {"messages": 40, "turns": 40, "sockets": 2, "sandboxes": 0, "grants": 1} == removed
+    assert {"messages": 40, "turns": 40, "sockets": 2, "sandboxes": 0, "grants": 1, "bodies": 0} == removed
     assert [] == table.scan()["Items"]
     assert ["c1", "c2"] == sorted(deletion.connections.closed)
     assert 0 == deletion.delete("t", token=token())["messages"]
+
+
+def test_bodies_in_the_bucket_are_deleted_and_counted(deletion, thread, bodies):
+    """Those that an item names, and what a function left that died before it wrote the item; no other thread's."""
+    for number in (2, 4, 6):
+        bodies.put("t", number, 1, b"{}")
+    bodies.put("another", 2, 1, b"{}")
+
+    assert 3 == deletion.delete("t", token=token())["bodies"]
+    assert 0 == deletion.delete("t", token=token())["bodies"]
+    assert 1 == bodies.delete_thread("another")
+
+
+def test_nothing_is_removed_while_bodies_cannot_be_deleted(deletion, thread, table, bodies):
+    """Trying again is enough."""
+    before = table.scan()["Count"]
+    bodies.client().delete_bucket(Bucket="bodies")
+    with pytest.raises(HistoryUnavailableError):
+        deletion.delete("t", token=token())
+    assert before - 4 == table.scan()["Count"], "the sockets are revoked, with the way back from each"
 
 
 def test_only_the_owner_deletes(deletion, thread, table):

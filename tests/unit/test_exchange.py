@@ -7,7 +7,8 @@ import pytest
 
 from chat.exchange import Exchange, HandoverError, Limits
 from chat.opencode import Line, SilentError
-from chat.turn import Ask
+from chat.outbox import Outbox
+from chat.turn import Ask, Place
 from threadbox.control import Access
 from threadbox.errors import ModelError, ModelUnauthorizedError, OpenCodeError, SandboxLostError, StaleGenerationError
 
@@ -51,7 +52,7 @@ class ScriptedSandbox:
 
     def __init__(self, *scripts):
         self.scripts = list(scripts)
-        self.answers = scripts[0][0] is CURSOR
+        self.answers = bool(scripts) and scripts[0][0] is CURSOR
         self.after = []
         self.aborts = 0
         self.prompts = []
@@ -61,6 +62,10 @@ class ScriptedSandbox:
         self.asked = asyncio.Event()
         self.remembered = []
         self.told = []
+        self.shown_when_told = []
+        self.noted = []
+        self.refuses = []
+        self.begun = 0
         self.caught_up_at = None
 
     def caught_up(self):
@@ -83,10 +88,13 @@ class ScriptedSandbox:
         self.replies.append((ask.id, answer))
 
     async def prompt(self, access, *, part_id, text, model=""):
+        if self.refuses:
+            raise self.refuses.pop()
         self.prompts.append((part_id, text))
         self.asked.set()
+        return CURSOR.n
 
-    async def abort(self, access):
+    async def abort(self, access, *, part_id=None):
         self.aborts += 1
         self.aborted.set()
 
@@ -99,7 +107,7 @@ def _no_pause(monkeypatch):
     monkeypatch.setattr("chat.exchange.RECONNECT_PAUSE", 0)
 
 
-def run(sandbox, *, cancel=False, lend=lambda: ACCESS, turn=30.0, function=30.0, **options):
+def run(sandbox, *, cancel=False, lend=lambda: ACCESS, turn=30.0, function=30.0, after=None, **options):
     """Return the outcome, the chunks that were sent, and the exchange."""
     chunks = []
 
@@ -108,8 +116,15 @@ def run(sandbox, *, cancel=False, lend=lambda: ACCESS, turn=30.0, function=30.0,
         if cancel:
             cancelled.set()
 
+        async def on_asked():
+            sandbox.begun += 1
+
         async def on_asks(asks):
             sandbox.told.append(dict(asks))
+            sandbox.shown_when_told.append([chunk["type"] for chunk in chunks])
+
+        async def note(place):
+            sandbox.noted.append(place)
 
         now = monotonic()
         exchange = Exchange(
@@ -117,17 +132,21 @@ def run(sandbox, *, cancel=False, lend=lambda: ACCESS, turn=30.0, function=30.0,
             access=ACCESS,
             lend=lend,
             part_id=PART,
-            send=chunks.append,
+            outbox=Outbox(send=chunks.append, note=note),
             remember=sandbox.remembered.append,
             caught_up=sandbox.caught_up,
+            on_asked=on_asked,
             on_asks=on_asks,
             cancelled=cancelled,
             limits=Limits(turn_until=now + turn, function_until=now + function, ask_seconds=900),
             **options,
         )
         sandbox.exchange = exchange
-        answer = exchange.ask("hi", model="") if exchange.cursor is None else exchange.resume()
-        return await asyncio.wait_for(answer, 20)
+        answer = exchange.ask("hi", model="") if exchange.first is None else exchange.resume()
+        outcome = await asyncio.wait_for(answer, 20)
+        if after is not None:
+            await after()
+        return outcome
 
     return asyncio.run(main()), chunks
 
@@ -143,7 +162,7 @@ def test_answer_is_passed_on_whole():
     outcome, chunks = run(sandbox)
 
     assert (outcome, shown(chunks)) == ("completed", "Hello")
-    assert sandbox.prompts == [(PART, "hi")]
+    assert (sandbox.prompts, sandbox.begun) == ([(PART, "hi")], 1)
     assert [chunk["type"] for chunk in chunks[:2]] == ["start-step", "text-start"]
     assert [chunk["type"] for chunk in chunks[-2:]] == ["text-end", "finish-step"]
 
@@ -168,7 +187,7 @@ def test_broken_stream_goes_on_behind_the_last_number():
     outcome, chunks = run(sandbox)
 
     assert (outcome, shown(chunks)) == ("completed", "Hello")
-    assert sandbox.after == [None, 11]
+    assert sandbox.after == [CURSOR.n, 11]
 
 
 def test_gap_is_made_up_from_the_session():
@@ -233,7 +252,8 @@ def test_sandbox_that_was_replaced_is_not_waited_for():
 
 def test_sandbox_that_does_not_answer_was_not_asked():
     """Before the question nothing is lost: the caller may take another sandbox."""
-    sandbox = ScriptedSandbox([SilentError("refused")])
+    sandbox = ScriptedSandbox()
+    sandbox.refuses = [SilentError("refused")]
     with pytest.raises(SilentError):
         run(sandbox)
     assert sandbox.prompts == []
@@ -266,6 +286,29 @@ def test_model_that_never_says_anything_is_given_up():
     assert sandbox.aborts == 1
 
 
+def status(n, kind):
+    return line(n, "session.status", status={"type": kind})
+
+
+def test_question_that_was_let_go_is_said_so(monkeypatch):
+    """An abort for the turn before may hit a question before OpenCode is at work on it: it is idle, nothing follows."""
+    monkeypatch.setattr("chat.exchange.LET_GO_SECONDS", 0)
+    monkeypatch.setattr("chat.exchange.TICK", 0.05)
+    with pytest.raises(OpenCodeError, match="before it began"):
+        run(ScriptedSandbox([CURSOR, asked(8), status(9, "idle"), idle(10), None]))
+
+
+@pytest.mark.parametrize("sign", [status(11, "busy"), step(11)], ids=["busy", "a step"])
+def test_late_end_of_the_turn_before_lets_nothing_go(monkeypatch, sign):
+    """What follows it shows that OpenCode is at work on the question."""
+    monkeypatch.setattr("chat.exchange.LET_GO_SECONDS", 0)
+    sandbox = ScriptedSandbox([CURSOR, asked(8), status(9, "idle"), idle(10), sign, step(12), text(12, ""), *END])
+
+    outcome, chunks = run(sandbox)
+
+    assert ("completed", "Hello") == (outcome, shown(chunks))
+
+
 def test_answer_that_takes_too_long_is_ended():
     """The function's time is bounded: the agent is stopped and the user told."""
     sandbox = ScriptedSandbox([*BEGIN, None])
@@ -294,6 +337,17 @@ def test_what_the_agent_waits_for_is_told(clock):
     (asked, answered) = sandbox.told
     assert ("per_1", int(clock.time)) == (asked["prt_t"].id, asked["prt_t"].asked_at)
     assert {} == answered
+
+
+def test_what_is_asked_is_written_down_before_it_is_shown():
+    """Whoever sees that the agent waits may answer at once, and must not hear that nobody waits."""
+    done = [tool(13, "completed", output="x"), step(14, completed=2), idle(15)]
+    sandbox = ScriptedSandbox([*BEGIN, tool(11, "running"), permission(12), *done])
+
+    _, chunks = run(sandbox)
+
+    assert "tool-approval-request" in [chunk["type"] for chunk in chunks]
+    assert "tool-approval-request" not in sandbox.shown_when_told[0]
 
 
 @pytest.mark.parametrize("answered_meanwhile", [False, True])
@@ -334,14 +388,14 @@ def test_handover_leaves_the_answer_open_for_the_next():
     with pytest.raises(HandoverError):
         run(sandbox, function=0.3)
 
-    assert (7, 11, 0) == (sandbox.exchange.first, sandbox.exchange.cursor, sandbox.aborts)
+    assert (7, Place(11), 0) == (sandbox.exchange.first, sandbox.exchange.cursor, sandbox.aborts)
 
 
 def test_resumed_answer_sends_only_what_lies_behind_the_cursor():
     """The successor reads from the beginning, keeps what was sent for late tabs, and sends the rest once."""
     sandbox = ScriptedSandbox([Line("cursor", 12, {}), *BEGIN[1:], delta(11, "Hel"), delta(12, "lo"), *END])
 
-    outcome, chunks = run(sandbox, first=7, cursor=11)
+    outcome, chunks = run(sandbox, first=7, cursor=Place(11))
 
     assert ("completed", "lo", "Hel") == (outcome, shown(chunks), shown(sandbox.remembered))
     assert [7] == sandbox.after
@@ -355,7 +409,7 @@ def test_answer_that_had_not_begun_is_resumed_from_its_beginning():
     """When nothing was passed on before there is nothing to catch up with."""
     sandbox = ScriptedSandbox([Line("cursor", 12, {}), *BEGIN[1:], delta(11, "Hel"), delta(12, "lo"), *END])
 
-    outcome, chunks = run(sandbox, first=7, cursor=7)
+    outcome, chunks = run(sandbox, first=7, cursor=Place(7))
 
     assert ("completed", "Hello", 0) == (outcome, shown(chunks), sandbox.caught_up_at)
 
@@ -371,7 +425,7 @@ def test_resumed_answer_with_a_gap_behind_the_cursor_is_passed_on():
         },
     ]
 
-    outcome, chunks = run(sandbox, first=7, cursor=11)
+    outcome, chunks = run(sandbox, first=7, cursor=Place(11))
 
     assert ("completed", "lo", "Hel") == (outcome, shown(chunks), shown(sandbox.remembered))
 
@@ -384,6 +438,51 @@ def test_resumed_answer_keeps_what_the_agent_waits_for(clock):
     replied = line(13, "permission.replied", requestID="per_1", reply="once")
     sandbox = ScriptedSandbox([Line("cursor", 16, {}), *log, replied, *done])
 
-    run(sandbox, now=clock, first=7, cursor=12, asks={"prt_t": waiting})
+    run(sandbox, now=clock, first=7, cursor=Place(12), asks={"prt_t": waiting})
 
     assert [{}] == sandbox.told
+
+
+def test_answer_goes_on_in_the_middle_of_an_event():
+    """What one event adds may be several frames, of which the function before got through only some."""
+    whole = text(10, "Hello", end=1)
+    sandbox = ScriptedSandbox([Line("cursor", 12, {}), asked(8), step(9), whole, step(14, completed=2), idle(15)])
+
+    outcome, chunks = run(sandbox, first=7, cursor=Place(10, 1), lost=True)
+
+    assert "completed" == outcome
+    assert ["start-step", "text-start"] == [chunk["type"] for chunk in sandbox.remembered]
+    assert ["text-delta", "text-end", "finish-step"] == [chunk["type"] for chunk in chunks]
+
+
+def test_end_of_a_part_is_not_sent_twice():
+    """A client takes a frame twice, but not the end of a part: where that may have been posted it is left out."""
+    sandbox = ScriptedSandbox([Line("cursor", 12, {}), *BEGIN[1:], delta(11, "Hello"), *END])
+
+    outcome, chunks = run(sandbox, first=7, cursor=Place(11), lost=True)
+
+    assert ("completed", ["finish-step"]) == (outcome, [chunk["type"] for chunk in chunks])
+    assert "text-end" == sandbox.remembered[-1]["type"]
+
+
+def test_what_follows_the_last_event_has_places_of_its_own():
+    """A function that died after it had closed what was open is not followed by one that closes it again."""
+    sandbox = ScriptedSandbox([Line("cursor", 12, {}), *BEGIN[1:], delta(11, "Hello"), *END])
+
+    async def finish():
+        await sandbox.exchange.finish({"type": "finish"})
+
+    outcome, chunks = run(sandbox, first=7, cursor=Place(16, 1), lost=True, after=finish)
+
+    assert ("completed", []) == (outcome, chunks)
+    assert "finish" == sandbox.remembered[-1]["type"]
+
+
+def test_question_is_asked_again_after_a_death():
+    """Whether it was asked before is sandboxd's to know, and so where in the log its answer begins."""
+    sandbox = ScriptedSandbox([CURSOR, asked(8), step(9), text(10, "Hello", end=1), step(14, completed=2), idle(15)])
+
+    outcome, chunks = run(sandbox)
+
+    assert ("completed", "Hello", [CURSOR.n]) == (outcome, shown(chunks), sandbox.after)
+    assert [(PART, "hi")] == sandbox.prompts

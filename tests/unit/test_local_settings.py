@@ -5,6 +5,7 @@ import pytest
 from local.stack.__main__ import main
 from local.stack.layout import Layout
 from local.stack.settings import Settings
+from local.stack.stack_file import StackFile
 
 
 def test_what_is_empty_is_not_set(monkeypatch):
@@ -60,3 +61,10 @@ def test_another_state_directory_is_another_stack(tmp_path):
     assert default.stack_file.name == other.stack_file.name
     assert other.stack_file.parent == tmp_path
     assert default.mark != other.mark
+
+
+def test_stack_file_of_another_version_counts_as_none(tmp_path):
+    """A stack that was brought up before a change of what is told of it can still be brought down."""
+    path = tmp_path / "stack.json"
+    path.write_text('{"http_url": "http://127.0.0.1:1"}')
+    assert StackFile.find(path) is None

@@ -15,6 +15,7 @@ from tests.asgi import AsgiClient
 from tests.controlling import Controlling
 from tests.fakes import FakeDaemon
 from threadbox.errors import OpenCodeError, SandboxUnavailableError
+from threadbox.policies import Policy
 from threadbox.threads import ThreadStore
 
 
@@ -225,7 +226,7 @@ def test_bind_carries_keys_and_access_token_and_nothing_prints_them(service, lau
 
     loan = Loan(access_token="at_secret", expires_at=1_800_003_600, account_id=None, version=7)
 
-    DaemonClient(http=http, signer=service.signer).bind(service.get("t"), models, loan)
+    DaemonClient(http=http, signer=service.signer).bind(service.get("t"), models, loan, Policy())
 
     assert json.loads(asked[0].content) == {
         "thread_id": "t",
@@ -234,6 +235,7 @@ def test_bind_carries_keys_and_access_token_and_nothing_prints_them(service, lau
         "keys": {"anthropic": "sk-ant"},
         "base_urls": {"anthropic": "https://gateway.example/v1"},
         "codex": {"access_token": "at_secret", "expires_at": 1_800_003_600, "account_id": None, "version": 7},
+        "tool_policy": {"policy": "read-write", "version": 0},
     }
     shown = repr(models) + models.model_dump_json() + repr(loan) + loan.model_dump_json()
     assert ("sk-ant" not in shown, "at_secret" not in shown) == (True, True)

@@ -14,7 +14,7 @@ from chat.chunks import merged
 from chat.messages import UIMessage
 from chat.opencode import OpenCodeClient
 from chat.parts import StreamedPart
-from chat.sizes import DELTA_LIMIT, FRAME_LIMIT, SHORTENED, pieces, storable, taken
+from chat.sizes import DELTA_LIMIT, FRAME_LIMIT, SHORTENED, pieces, taken
 from threadbox.control import Access
 
 REQUEST = "r" * 128
@@ -167,23 +167,6 @@ def test_history_that_changed_is_said_in_a_frame_that_ends_nothing():
 
     assert (frame["type"], frame["done"]) == ("cf_agent_use_chat_response", True)
     assert json.loads(frame["body"]) == {"type": "data-history", "data": {}, "transient": True}
-
-
-@given(
-    st.lists(
-        st.builds(lambda value: {"type": "tool-bash", "toolCallId": "c", "output": value}, VALUES | WIDE), max_size=4
-    )
-)
-def test_messages_can_be_stored(parts):
-    """
-    Shortened only if all of it is too much, as far as it has to be.
-    """
-    stored = storable(parts, limit=30_000)
-
-    assert len(json.dumps(stored, ensure_ascii=False).encode()) <= 30_000
-    assert [part["toolCallId"] for part in stored] == [part["toolCallId"] for part in parts]
-    if len(json.dumps(parts, ensure_ascii=False).encode()) <= 30_000:
-        assert stored == parts
 
 
 @pytest.mark.parametrize(("said", "read"), [(r"half \ud83d", "half �"), (r"whole \ud83d\ude00", "whole 😀")])

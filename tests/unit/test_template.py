@@ -138,6 +138,51 @@ def test_key_of_the_vault_is_rotated_kept_and_good_for_bound_data_keys_only(temp
     assert any("kms:Encrypt" in _actions(statement) for statement in denied)
 
 
+def test_bodies_are_private_encrypted_and_deleted_for_good(template):
+    """Nobody gets in but over TLS and by a role of this stack; no versions are kept of what was deleted."""
+    bucket = template["Resources"]["BodiesBucket"]
+    properties = bucket["Properties"]
+    (statement,) = template["Resources"]["BodiesBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+
+    assert {True} == set(properties["PublicAccessBlockConfiguration"].values())
+    assert 4 == len(properties["PublicAccessBlockConfiguration"])
+    assert "ServerSideEncryptionByDefault" in properties["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
+    assert "BucketOwnerEnforced" == properties["OwnershipControls"]["Rules"][0]["ObjectOwnership"]
+    assert "VersioningConfiguration" not in properties
+    assert not [rule for rule in properties["LifecycleConfiguration"]["Rules"] if "Expiration" in str(rule)]
+    assert "Retain" == bucket["UpdateReplacePolicy"]
+    assert ("Deny", {"Bool": {"aws:SecureTransport": False}}) == (statement["Effect"], statement["Condition"])
+
+
+def test_bodies_are_written_where_turns_end_and_read_where_they_are_shown(template):
+    """In this bucket only; none of the other functions has anything to do with S3."""
+    allowed = _allowed(template, "s3:")
+    used = {name: {a for s in statements for a in _actions(s)} for name, statements in allowed.items() if statements}
+    reads, writes = {"s3:GetObject", "s3:DeleteObject", "s3:ListBucket"}, {"s3:PutObject", "s3:DeleteObject"}
+    assert {
+        "ChatHttpFunction": reads,
+        "ChatSocketFunction": reads,
+        "ChatTurnFunction": writes,
+        "ChatRecoverFunction": writes,
+    } == used
+    assert all("BodiesBucket" in str(s["Resource"]) for statements in allowed.values() for s in statements)
+
+
+def test_only_sandbox_ctl_reads_the_flags_and_no_function_writes_them(template):
+    """Of this stack's configuration alone; a switch is an operator's."""
+    allowed = _allowed(template, "appconfig:")
+    (statement,) = allowed.pop("SandboxCtlFunction")
+    assert {"appconfig:StartConfigurationSession", "appconfig:GetLatestConfiguration"} == set(_actions(statement))
+    assert all(f"${{{name}}}" in str(statement["Resource"]) for name in ("FlagsApplication", "FlagsProfile"))
+    assert not any(allowed.values())
+
+
+def test_flags_are_switched_at_once(template):
+    """No time passes until everybody has them, nor until the next switch."""
+    strategy = template["Resources"]["FlagsAtOnce"]["Properties"]
+    assert (0, 0) == (strategy["DeploymentDurationInMinutes"], strategy["FinalBakeTimeInMinutes"])
+
+
 def test_row_that_does_not_open_raises_an_alarm(template):
     """The metric that the code counts is the one that is watched."""
     alarm = template["Resources"]["VaultUnreadableAlarm"]["Properties"]

@@ -1,7 +1,5 @@
 """OpenCode's events become chunks and parts."""
 
-import json
-
 import pytest
 
 from chat.chunks import merged, replayed
@@ -234,17 +232,6 @@ def test_long_output_is_stored_in_full(translation):
     chunks = feed(translation, RUNNING, tool("completed", input={}, output=output, metadata={}))
 
     assert {"output": output} == chunks[-1]["output"] == translation.parts()[-1]["output"]
-
-
-def test_message_that_is_too_large_to_store_is_shortened(translation):
-    """An answer is never lost over what its tools put out; what it says stays whole."""
-    said = "word " * 20_000
-    feed(translation, text(said, end=1), RUNNING, tool("completed", input={}, output="a" * 400_000, metadata={}))
-
-    step, spoken, call = translation.parts()
-    assert said == spoken["text"]
-    assert "(shortened)" in call["output"]["output"]
-    assert len(json.dumps([step, spoken, call])) < 300_000
 
 
 def test_interrupted_tool_is_closed(translation):

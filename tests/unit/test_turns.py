@@ -2,19 +2,14 @@
 
 import pytest
 
-from chat.messages import MessageStore, UIMessage
-from chat.turn import Ask, TurnState
-from chat.turns import LEASE, Submitted, TurnStore
-
-
-@pytest.fixture
-def turns(table, clock):
-    return TurnStore(table=table, now=clock)
-
-
-@pytest.fixture
-def messages(table, clock):
-    return MessageStore(table=table, now=clock)
+from chat.claims import LEASE
+from chat.messages import UIMessage
+from chat.turn import Ask, Place, TurnState
+from chat.turns import Sent, Submitted, TurnStore
+from tests.fakes import begin
+from tests.unit.interleaving import Interruptible
+from threadbox.errors import ConflictError
+from threadbox.updates import TRIES
 
 
 def ask(turns, messages, request_id, message_id=None, thread_id="t"):
@@ -25,7 +20,7 @@ def ask(turns, messages, request_id, message_id=None, thread_id="t"):
         request_id,
         seq=seq,
         connection_id="c1",
-        writes=messages.creation(thread_id, seq, message),
+        writes=messages.creation(thread_id, seq, message, request_id=request_id),
     )
 
 
@@ -40,7 +35,7 @@ def test_request_sent_twice_changes_nothing(turns, messages):
     """A repeated frame neither starts a turn nor stores a message, also when its turn is long over."""
     ask(turns, messages, "r1")
     assert ask(turns, messages, "r1").result == Submitted.DUPLICATE
-    turns.end(turns.start("t", "r1"), "completed")
+    turns.end(begin(turns, "t", "r1"), "completed")
     assert ask(turns, messages, "r1").result == Submitted.DUPLICATE
 
     assert turns.find("t").state == TurnState.ENDED
@@ -50,7 +45,7 @@ def test_request_sent_twice_changes_nothing(turns, messages):
 def test_message_that_is_known_is_not_stored_again(turns, messages):
     """A new request for a stored message is told so, and nothing is written."""
     ask(turns, messages, "r1", "m")
-    turns.end(turns.start("t", "r1"), "error")
+    turns.end(begin(turns, "t", "r1"), "error")
 
     assert ask(turns, messages, "r2", "m").result == Submitted.KNOWN_MESSAGE
     assert turns.find("t").request_id == "r1"
@@ -61,7 +56,7 @@ def test_message_that_is_known_is_not_stored_again(turns, messages):
 def test_request_during_a_turn_calls_it_off_and_waits_behind_it(turns, messages):
     """A new message cancels the running answer; when that has ended the new one is next, in the same write."""
     ask(turns, messages, "r1")
-    first = turns.start("t", "r1")
+    first = begin(turns, "t", "r1")
     assert ask(turns, messages, "r2").result == Submitted.BEHIND
     first = turns.renew(first, generation=3)
     assert first.cancel
@@ -69,7 +64,7 @@ def test_request_during_a_turn_calls_it_off_and_waits_behind_it(turns, messages)
     successor = turns.end(first, "aborted")
 
     assert (successor.state, successor.request_id, successor.cancel) == (TurnState.QUEUED, "r2", False)
-    assert turns.start("t", "r2").epoch > first.epoch
+    assert begin(turns, "t", "r2").epoch > first.epoch
 
 
 def test_third_request_pushes_the_waiting_one_out(turns, messages):
@@ -83,12 +78,12 @@ def test_third_request_pushes_the_waiting_one_out(turns, messages):
 def test_stale_writer_is_fenced(turns, messages, clock):
     """Once another function took the turn over, the first one can neither renew nor end it."""
     ask(turns, messages, "r1")
-    stale = turns.start("t", "r1")
+    stale = begin(turns, "t", "r1")
     clock.time += LEASE + 1
-    assert turns.take_over("t", "r1", expired_only=True) is not None
+    assert turns.requeue("t", "r1", failed=None) is not None
 
     assert turns.renew(stale, generation=1) is None
-    assert turns.hand_over(stale, first=1, cursor=2, served=frozenset()) is None
+    assert turns.hand_over(stale, first=1, sent=Sent(Place(2), frozenset())) is None
     assert turns.end(stale, "completed") is None
 
 
@@ -96,18 +91,18 @@ def test_expired_leases_are_found_and_living_ones_are_not(turns, messages, clock
     """The schedule sees exactly the turns that nobody renews."""
     ask(turns, messages, "r1", thread_id="a")
     ask(turns, messages, "r2", thread_id="b")
-    alive = turns.start("b", "r2")
+    alive = begin(turns, "b", "r2")
     clock.time += LEASE + 1
     turns.renew(alive, generation=1)
 
     assert turns.unended() == [("a", "r1")]
-    assert turns.take_over("b", "r2", expired_only=True) is None
+    assert turns.requeue("b", "r2", failed=None) is None
 
 
 def test_ended_turns_leave_the_list(turns, messages, table):
     """Nothing of an ended turn is looked at again by the schedule."""
     ask(turns, messages, "r1")
-    turns.end(turns.start("t", "r1"), "completed")
+    turns.end(begin(turns, "t", "r1"), "completed")
 
     assert [item for item in table.scan()["Items"] if item["thread_id"].startswith("RUNNING#")] == []
 
@@ -115,7 +110,7 @@ def test_ended_turns_leave_the_list(turns, messages, table):
 def test_turn_does_not_end_unseen_by_a_new_socket(turns, messages, table):
     """A socket that came since the last look makes the end fail once, so that it is looked after."""
     ask(turns, messages, "r1")
-    turn = turns.start("t", "r1")
+    turn = begin(turns, "t", "r1")
     table.update_item(
         Key={"thread_id": "t", "sk": "TURN"},
         UpdateExpression="ADD sockets_version :one",
@@ -123,31 +118,34 @@ def test_turn_does_not_end_unseen_by_a_new_socket(turns, messages, table):
     )
 
     assert turns.end(turn, "completed") is None
-    assert turns.end(turns.renew(turn, generation=None), "completed") is not None
+    assert turns.end(turns.renew(turn), "completed") is not None
 
 
 def test_answers_stand_behind_their_questions(turns, messages):
-    """Numbers are drawn in pairs: an answer that is written late still follows its own question."""
-    first, second = messages.reserve("t"), messages.reserve("t")
-    for seq, name in ((second, "q2"), (first, "q1"), (second + 1, "a2"), (first + 1, "a1")):
-        messages.put("t", seq, UIMessage(id=name, role="user", parts=[]))
+    """Numbers are drawn in pairs: an answer that is written after the next question still follows its own."""
+    ask(turns, messages, "r1")
+    first = begin(turns, "t", "r1")
+    ask(turns, messages, "r2")
+    assert messages.answer(first, UIMessage(id="a1", role="assistant", parts=[]))
+    turns.end(turns.renew(first), "aborted")
+    assert messages.answer(begin(turns, "t", "r2"), UIMessage(id="a2", role="assistant", parts=[]))
 
-    assert [message.id for message in messages.list("t")] == ["q1", "a1", "q2", "a2"]
+    assert [message.id for message in messages.list("t")] == ["m-r1", "a1", "m-r2", "a2"]
 
 
 def test_turn_is_handed_over_and_goes_on(turns, messages):
     """What the next function needs to go on is on the row; a further turn starts without it."""
     ask(turns, messages, "r1")
-    first = turns.renew(turns.start("t", "r1"), generation=4, asks={"call": Ask(kind="question", id="q", asked_at=5)})
-    turns.hand_over(first, first=10, cursor=42, served=frozenset({"c1", "c2"}))
-    second = turns.start("t", "r1")
+    first = turns.renew(begin(turns, "t", "r1"), generation=4, asks={"call": Ask(kind="question", id="q", asked_at=5)})
+    turns.hand_over(first, first=10, sent=Sent(Place(42), frozenset({"c1", "c2"})))
+    second = begin(turns, "t", "r1")
 
     assert (4, 10, 42, "q") == (second.generation, second.first, second.cursor, second.asks["call"].id)
     assert {"c1", "c2"} == second.served
     assert turns.renew(first, generation=4) is None
     turns.end(second, "completed")
     ask(turns, messages, "r2")
-    third = turns.start("t", "r2")
+    third = begin(turns, "t", "r2")
     assert (4, None, None, {}) == (third.generation, third.first, third.cursor, third.asks)
     assert frozenset() == third.served
 
@@ -156,6 +154,26 @@ def test_model_goes_with_its_request(turns, messages):
     """Also one that waits behind a running turn keeps the model it asked for."""
     for request_id, model in (("r1", "default/demo"), ("r2", "anthropic/claude")):
         turns.submit("t", request_id, seq=1, connection_id="c", model=model, writes=[])
-    first = turns.start("t", "r1")
+    first = begin(turns, "t", "r1")
     assert "default/demo" == first.model
-    assert "anthropic/claude" == turns.end(turns.renew(first, generation=None), "aborted").model
+    assert "anthropic/claude" == turns.end(turns.renew(first), "aborted").model
+
+
+@pytest.mark.parametrize("conflicts", [1, TRIES])
+def test_note_waits_for_a_transaction(turns, messages, table, conflicts):
+    """A question that is put behind the turn has the item in hand for a moment: that takes the turn from nobody."""
+    ask(turns, messages, "r1")
+    turn = begin(turns, "t", "r1")
+    told = {"Error": {"Code": "TransactionConflictException", "Message": "Transaction is ongoing for the item"}}
+    left = [table.meta.client.exceptions.TransactionConflictException(told, "UpdateItem")] * conflicts
+
+    def meanwhile():
+        if left:
+            raise left.pop()
+
+    turns = TurnStore(table=Interruptible(table, meanwhile), now=turns.now)
+    if conflicts == TRIES:
+        with pytest.raises(ConflictError):
+            turns.renew(turn)
+    else:
+        assert turns.renew(turn) == turn

@@ -4,11 +4,12 @@ import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 import pytest
 
 from chat.turn import Attachment
-from chat.writers import Writers
+from chat.writers import POSTED_SOON, Writers
 from tests.fakes import FakeConnections
 from tests.unit.interleaving import Loop
 from threadbox.errors import RateLimitedError
@@ -214,6 +215,27 @@ def test_socket_that_is_only_just_opening_is_held_and_not_removed(loop, young, c
         ('{"n": 1}', True),
         ("", True),
     ]
+
+
+def test_socket_that_is_offered_the_answer_too_early_is_offered_it_again(loop, young, clock, monkeypatch):
+    """As often as it takes: it has asked for nothing, so that it may still be opening."""
+    monkeypatch.setattr("chat.writers.SILENT_SECONDS", 0)
+    connections, gone = FakeConnections(gone={"a"}), []
+    writers = Writers(
+        connections=connections, request_id="r", own="me", on_gone=gone.append, threads=loop.posts, now=clock
+    )
+    loop.call(lambda: writers.sync([], {}))
+    loop.call(lambda: writers.sync([young], {}))
+    for _ in range(3):
+        loop.call(writers.tell_the_silent)
+        loop.release_all()
+    connections.gone.clear()
+    loop.call(writers.tell_the_silent)
+    loop.release_all()
+    loop.run(writers.close())
+
+    assert [] == gone == connections.closed
+    assert [("cf_agent_stream_resuming", False)] == bodies(connections, "a")
 
 
 def test_socket_that_asks_while_a_frame_is_refused_to_it_is_answered(loop, young, clock):
@@ -435,3 +457,233 @@ def test_closed_writers_begin_where_they_were(but_own):
     asyncio.run(main())
     assert bodies(connections, "a") == bodies(connections, "b") == [('{"n": 0}', False), ("done", False)]
     assert bodies(connections, "c") == [('{"n": 0}', True), ("done", False)]
+
+
+def test_what_is_posted_is_waited_for_but_not_those_that_hang():
+    """Who has got everything is told, and who lags; one that lags is not waited for again."""
+    hang = threading.Event()
+
+    class OneHangs(FakeConnections):
+        def post(self, connection_id, frame):
+            if connection_id == "slow":
+                hang.wait(10)
+            return super().post(connection_id, frame)
+
+    async def main():
+        writers = Writers(connections=OneHangs(), request_id="r", own="a", on_gone=print)
+        writers.sync(sockets("a", "slow", "late"), {"late": PROBE})
+        writers.chunk({"n": 0})
+        assert (frozenset({"a"}), frozenset({"slow"})) == await writers.posted()
+        began = monotonic()
+        assert (frozenset({"a"}), frozenset({"slow"})) == await writers.posted()
+        assert monotonic() - began < POSTED_SOON / 2
+        hang.set()
+        writers.chunk({"n": 1})
+        await writers.close()
+        assert frozenset({"a", "slow"}) == writers.served
+
+    asyncio.run(main())
+
+
+def test_socket_that_is_gone_is_waited_for_no_longer(monkeypatch):
+    """What it does not get nobody waits for."""
+    monkeypatch.setattr("chat.writers.POSTED_SOON", 3600)
+    connections = FakeConnections(gone={"b"})
+
+    async def main():
+        writers = Writers(connections=connections, request_id="r", own="a", on_gone=lambda _: None)
+        writers.sync(sockets("a", "b"), {})
+        for n in range(3):
+            writers.chunk({"n": n})
+        assert (frozenset({"a"}), frozenset()) == await writers.posted()
+        await writers.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.mark.parametrize(
+    ("served", "live", "held"), [(frozenset({"a", "b"}), ["a", "b"], ["new", "probed"]), (None, ["a", "b", "new"], [])]
+)
+def test_sockets_are_met_after_a_death(served, live, held):
+    """
+    What the function before noted goes on; what it was behind with, and what has attached since, is closed, since
+    nobody knows what it got. Others are offered the answer, also those that may have been before.
+    """
+    connections = FakeConnections()
+    asked = {"probed": PROBE, "acked": ACK}
+
+    def script(writers):
+        writers.sync(sockets("a", "b", "lagging", "acked", "probed", "new"), asked)
+        writers.chunk({"n": 0})
+
+    gone = play(connections, script, served=served, doubtful=frozenset({"lagging"}))
+
+    assert ["acked", "lagging"] == sorted(connections.closed) == sorted(gone)
+    assert [('{"n": 0}', False)] * len(live) == [frame for name in live for frame in bodies(connections, name)]
+    assert [("cf_agent_stream_resuming", False)] == bodies(connections, "probed")
+    assert [] == [frame for name in held if name != "probed" for frame in bodies(connections, name)]
+
+
+def test_socket_that_is_only_just_opening_is_not_closed_after_a_death(young, clock):
+    """It has got nothing, and asks as soon as it is there."""
+    connections = FakeConnections(gone={"a"})
+
+    def script(writers):
+        writers.sync([young], {})
+        writers.chunk({"n": 0})
+
+    assert [] == play(connections, script, served=frozenset(), doubtful=frozenset({"a"}), now=clock)
+    assert [] == bodies(connections, "a")
+
+
+def test_abandoned_writers_post_nothing_more():
+    """What waits belongs to another function's answer."""
+    connections = FakeConnections()
+
+    def script(writers):
+        writers.sync(sockets("a"), {})
+        writers.chunk({"n": 0})
+        writers.abandon()
+
+    play(connections, script)
+
+    assert [] == bodies(connections, "a") == connections.closed
+
+
+def test_clients_that_lost_their_connection_are_known():
+    """Those that had the beginning of the answer; not those that had nothing of it, and not those that are back."""
+    connections = FakeConnections(gone={"gone"})
+
+    def client(name, of):
+        return Socket(thread_id="t", connection_id=name, user_id="u", client_id=of)
+
+    async def main():
+        writers = Writers(connections=connections, request_id="r", own="a", on_gone=lambda _: None)
+        writers.sync([client("a", "A"), client("gone", "G"), client("b", "B"), client("c", "C")], {})
+        writers.chunk({"n": 0})
+        await writers.posted()
+        writers.sync([client("c2", "C"), client("late", "L")], {"c2": ACK})
+        writers.sync([client("c2", "C")], {"c2": ACK})
+        await writers.close()
+        assert {"A", "B", "G"} == writers.cut_off
+
+    asyncio.run(main())
+
+
+def older(name, of):
+    return Socket(thread_id="t", connection_id=name, user_id="u", client_id=of, older=True)
+
+
+def let_one_come_late(writers):
+    """Let the answer begin before it comes; it has not asked when the silent are told."""
+    writers.sync(sockets("a"), {})
+    writers.chunk({"n": 0})
+    writers.sync(sockets("a", "late"), {})
+    writers.tell_the_silent()
+
+
+def test_who_never_asks_is_offered_the_answer_after_a_while(monkeypatch):
+    """A page of the older generation that was opened while the answer is under way; once, and not whoever asked it."""
+    connections = FakeConnections()
+
+    def script(writers):
+        let_one_come_late(writers)
+        assert bodies(connections, "late") == []
+        monkeypatch.setattr("chat.writers.SILENT_SECONDS", 0)
+        writers.tell_the_silent()
+        writers.tell_the_silent()
+        writers.sync(sockets("a", "late"), {"late": ACK})
+
+    play(connections, script)
+
+    assert [("cf_agent_stream_resuming", False), ('{"n": 0}', True), ("", True)] == bodies(connections, "late")
+    assert [('{"n": 0}', False)] == bodies(connections, "a")
+
+
+def test_every_tab_that_never_asks_is_offered_the_answer(monkeypatch):
+    """Several at once, each for itself: one that asks in between is answered once, one that is gone is passed over."""
+    connections = FakeConnections()
+
+    def script(writers):
+        writers.sync(sockets("a"), {})
+        writers.chunk({"n": 0})
+        writers.sync(sockets("a", "b", "c", "newest", "gone"), {})
+        writers.sync(sockets("a", "b", "c", "newest"), {"newest": PROBE})
+        monkeypatch.setattr("chat.writers.SILENT_SECONDS", 0)
+        writers.tell_the_silent()
+        writers.sync(sockets("a", "b", "c", "newest"), {"newest": Attachment(probe="p"), "c": ACK})
+        writers.tell_the_silent()
+        writers.chunk({"n": 1})
+        writers.sync(sockets("a", "b", "c", "newest"), {"newest": ACK, "b": ACK, "c": ACK})
+
+    play(connections, script)
+
+    offer, caught_up = ("cf_agent_stream_resuming", False), ("", True)
+    both = ('{"n": 0}', True), ('{"n": 1}', True)
+    assert [offer, *both, caught_up] == bodies(connections, "b") == bodies(connections, "newest")
+    assert [offer, both[0], caught_up, ('{"n": 1}', False)] == bodies(connections, "c")
+    assert [] == bodies(connections, "gone")
+
+
+@pytest.mark.parametrize("seen", [[ACK, PROBE], [PROBE, ACK], [PROBE]], ids=["before", "after", "overwritten"])
+def test_offer_that_crosses_a_late_question_is_not_made_again(monkeypatch, seen):
+    """The newest client takes it for its answer, and passes over another one, whenever its ack comes."""
+    monkeypatch.setattr("chat.writers.SILENT_SECONDS", 0)
+    connections = FakeConnections()
+
+    def script(writers):
+        let_one_come_late(writers)
+        for attachment in seen:
+            writers.sync(sockets("a", "late"), {"late": attachment})
+        writers.chunk({"n": 1})
+
+    play(connections, script)
+
+    offer, replay = ("cf_agent_stream_resuming", False), (('{"n": 0}', True), ("", True))
+    assert [offer, *replay, ('{"n": 1}', False)] == bodies(connections, "late")
+
+
+def test_older_client_that_comes_back_takes_up_where_it_was(monkeypatch):
+    """It cannot begin the answer anew: it gets what it has not had, without being offered anything."""
+    monkeypatch.setattr("chat.writers.SILENT_SECONDS", 0)
+    connections = FakeConnections()
+
+    async def main():
+        writers = Writers(connections=connections, request_id="r", own="a", on_gone=print)
+        writers.sync([older("a", "A")], {})
+        writers.chunk({"n": 0})
+        writers.chunk({"n": 1})
+        await writers.posted()
+        writers.sync([], {})
+        writers.chunk({"n": 2})
+        writers.sync([Socket(thread_id="t", connection_id="a2", user_id="u", client_id="A")], {})
+        assert {"A"} == writers.silent() == writers.cut_off
+        writers.tell_the_silent()
+        writers.finish('{"type": "done"}')
+        await writers.close()
+        assert set() == writers.cut_off
+
+    asyncio.run(main())
+    assert [('{"n": 2}', False), ("done", False)] == bodies(connections, "a2")
+
+
+def test_other_client_that_comes_back_is_waited_for(monkeypatch):
+    """Of one that may be of the newest generation nothing is guessed: it asks, or is seen to when the answer ends."""
+    monkeypatch.setattr("chat.writers.SILENT_SECONDS", 0)
+    connections = FakeConnections()
+
+    def client(name):
+        return Socket(thread_id="t", connection_id=name, user_id="u", client_id="A")
+
+    async def main():
+        writers = Writers(connections=connections, request_id="r", own="x", on_gone=print)
+        writers.sync([client("a")], {})
+        writers.chunk({"n": 0})
+        await writers.posted()
+        writers.sync([client("a2")], {})
+        writers.tell_the_silent()
+        assert {"A"} == writers.silent()
+        await writers.close()
+
+    asyncio.run(main())
+    assert [] == bodies(connections, "a2")
