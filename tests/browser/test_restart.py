@@ -24,6 +24,8 @@ def test_conversation_goes_on_when_everything_was_stopped_and_started_again(page
     expect(answer).to_have_text("good morning", timeout=START_MS)
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
+    # A page that has been open for long asks for a new session when its connection is refused.
+    page.evaluate("const now = Date.now; Date.now = () => now() + 60_000")
     assert run_stack("down", state=state).returncode == 0
     lost = page.get_by_text("The connection is lost")
     expect(lost).to_be_visible()

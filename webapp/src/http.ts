@@ -13,6 +13,11 @@ export class RequestError extends Error {
   }
 }
 
+/** Nobody answered, or only what stands before the server: it says nothing about the request. */
+export class UnreachableError extends RequestError {
+  override name = "UnreachableError";
+}
+
 const TIMEOUT_MS = 15_000;
 
 const BY_STATUS: Record<number, string> = {
@@ -32,7 +37,7 @@ export async function fetchJson(url: string, init: RequestInit = {}, timeoutMs =
   try {
     response = await fetch(url, { ...init, signal: AbortSignal.timeout(timeoutMs) });
   } catch {
-    throw new RequestError("The server cannot be reached.");
+    throw new UnreachableError("The server cannot be reached.");
   }
   if (!response.ok) throw await refusal(response);
   try {
@@ -50,5 +55,6 @@ async function refusal(response: Response): Promise<RequestError> {
   const said = code !== null && typeof body?.message === "string" ? body.message : null;
   const after = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   const sentence = known ?? said ?? "The server has a problem. Try again in a moment.";
+  if (response.status >= 500 && code === null) return new UnreachableError(sentence);
   return new RequestError(sentence, code, Number.isNaN(after) ? null : after);
 }

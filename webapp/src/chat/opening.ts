@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { Config } from "../config";
+import { UnreachableError } from "../http";
 import { forgetSession, getSession, isFresh, type Session } from "../session";
 import { type ChatMessage, loadHistory } from "./messages";
 
@@ -22,7 +23,7 @@ export function useOpening(config: Config, thread: string) {
   const [problem, setProblem] = useState<string | null>(null);
   const underWay = useRef(false);
 
-  const reopen = useCallback(async () => {
+  const open = useCallback(async () => {
     if (underWay.current) return;
     underWay.current = true;
     try {
@@ -30,12 +31,12 @@ export function useOpening(config: Config, thread: string) {
       const history = await loadHistory(config, thread);
       setProblem(null);
       setOpening((last) => ({ number: (last?.number ?? 0) + 1, session, history }));
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error));
     } finally {
       underWay.current = false;
     }
   }, [config, thread]);
+
+  const reopen = useCallback(() => open().catch((error) => setProblem(sentence(error))), [open]);
 
   useEffect(() => {
     void reopen();
@@ -47,10 +48,17 @@ export function useOpening(config: Config, thread: string) {
       const refused = !wasOpen && Date.now() - opening.session.issuedAt > RENEW_MS;
       if (isFresh(opening.session) && !refused) return;
       forgetSession(thread);
-      void reopen();
+      open().catch((error) => {
+        // The client tries to connect again by itself, and this is asked again each time it fails.
+        if (!(error instanceof UnreachableError)) setProblem(sentence(error));
+      });
     },
-    [opening, reopen, thread],
+    [opening, open, thread],
   );
 
   return { opening, problem, reopen, onClose };
+}
+
+function sentence(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
