@@ -19,6 +19,8 @@ from sandboxd.errors import (
     OpenCodeError,
     SandboxdError,
 )
+from sandboxd.exec_routes import exec_routes
+from sandboxd.file_routes import file_routes
 from sandboxd.gate import CallGate
 from sandboxd.lines import Lines
 from sandboxd.prompts import CURSOR, Prompt
@@ -70,6 +72,8 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
     app.add_exception_handler(Exception, _answer_internal)
     app.include_router(_own_routes(sandbox))
     app.include_router(signin_routes(sandbox))
+    app.include_router(exec_routes(sandbox))
+    app.include_router(file_routes(sandbox))
 
     @app.post("/session/{session_id}/prompt_async", status_code=204, responses={204: {"headers": CURSOR_HEADER}})
     async def prompt(session_id: SessionId, body: Prompt, request: Request) -> Response:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -25,6 +26,16 @@ def die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def children() -> list[int]:
+    """
+    Process ids of the children of a process with a single thread, or of what the first of several threads started.
+
+    Those that ended are among them until they are waited for, so that no id can have become another process's.
+    """
+    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    return [int(pid) for pid in text.split()]
 
 
 def _prctl(option: int, value: int) -> None:

@@ -21,6 +21,7 @@ from sandboxd.binary import find_binary
 from sandboxd.errors import OpenCodeError
 from sandboxd.kernel import die_with_parent
 from sandboxd.permissions import PERMISSIONS, ToolPolicy
+from sandboxd.privileges import UMASK, agent_identity
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +99,6 @@ class OpenCode:
         Raises:
             OpenCodeError: it could not be started, or ended before it answered.
         """
-        identity: dict[str, object] = {}
-        if self._home.second_user:
-            identity = {"user": self._home.uid, "group": self._home.gid, "extra_groups": []}
         try:
             binary = find_binary(self._path)
             self._process = await asyncio.create_subprocess_exec(
@@ -112,10 +110,10 @@ class OpenCode:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 limit=LINE_BYTES,
-                umask=0o077,
+                umask=UMASK,
                 start_new_session=True,
                 preexec_fn=partial(die_with_parent, os.getpid()),
-                **identity,  # type: ignore[arg-type]
+                **agent_identity(self._home),
             )
         except OSError as exc:
             raise OpenCodeError(f"OpenCode cannot be started: {exc}") from exc

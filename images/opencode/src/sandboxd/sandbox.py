@@ -11,7 +11,7 @@ It is bound once. From *stopping* there is no way back: the process ends.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from sandboxd import orphans
 from sandboxd.agent_home import AgentHome
@@ -25,6 +25,7 @@ from sandboxd.opencode import OpenCode
 from sandboxd.policy import PolicyKeeper
 from sandboxd.prompts import Prompts
 from sandboxd.providers import upstreams
+from sandboxd.services import Services, compose_services
 from sandboxd.settings import Settings
 from sandboxd.signin import SignIn
 from sandboxd.tasks import Tasks
@@ -52,6 +53,7 @@ class Sandbox:
         self._left_booting = asyncio.Event()
         self._ended: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._tasks = Tasks(failed=lambda: self.end(ExitCode.INTERNAL))
+        self._services = compose_services(settings, home=self._home, tasks=self._tasks, busy=self._busy)
         self.log = EventLog(max_events=settings.log_events, max_bytes=settings.log_bytes)
 
     @property
@@ -112,6 +114,17 @@ class Sandbox:
             NotReadyError: the sandbox is not ready.
         """
         return self._ready().policy
+
+    @property
+    def services(self) -> Services:
+        """
+        What works on files and commands for the control plane.
+
+        Raises:
+            NotReadyError: the sandbox is not ready.
+        """
+        self._ready()
+        return self._services
 
     def events(self, *, after: int | None, generation: int | None) -> AsyncIterator[bytes]:
         """
@@ -216,6 +229,7 @@ class Sandbox:
         self.log.close()
         if self._bound is not None:
             self._bound.signin.close()
+        await self._services.close()
         await self._tasks.close()
         if self._bound is not None:
             await self._bound.supervisor.stop()
@@ -224,8 +238,14 @@ class Sandbox:
     def reap_orphans(self) -> None:
         """Collect ended processes that have no parent left; for SIGCHLD."""
         pid = self._bound.supervisor.pid if self._bound else None
-        if pid is not None:
-            orphans.reap((pid,))
+        waited_for = self._services.children.known
+        if pid is not None and waited_for is not None:
+            orphans.reap((pid, *waited_for))
+
+    @contextlib.contextmanager
+    def _busy(self, _what: str) -> Iterator[None]:
+        """Around everything that is done for the control plane in the workspace: ``exec`` or ``files``."""
+        yield
 
     def _ready(self) -> Bound:
         if self._bound is None or self._state is not State.READY:

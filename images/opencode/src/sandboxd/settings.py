@@ -39,6 +39,12 @@ class Settings(BaseSettings):
     """How long the provider may take to begin a sign-in."""
     shared_network: bool = False
     """Other sandboxes share this network: OpenCode's listener for a browser's way back would be everybody's."""
+    parallel_execs: int = 8
+    parallel_files: int = 4
+    file_seconds: float = 25
+    """How long one may take, to or from a bucket too."""
+    git_over_http: bool = False
+    """Repositories at loopback addresses may be fetched by plain http: for tests."""
     log_events: int = 20_000
     log_bytes: int = 16 * 1024 * 1024
     body_bytes: int = 8 * 1024 * 1024
