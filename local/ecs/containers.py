@@ -98,6 +98,8 @@ class Launcher:
             "SANDBOXD_PORT": str(PORT),
             # What listens on localhost in one of them is open to all: sandboxd must not count on a network of its own.
             "SANDBOXD_SHARED_NETWORK": "1",
+            # A test's repository is served on this machine, where nobody has a certificate.
+            "SANDBOXD_GIT_OVER_HTTP": "1",
             **self.mark,
         }
         if self.egress is not None:

@@ -21,10 +21,11 @@ from chat.turn import TurnState
 from chat.turns import Submitted, TurnStore
 from sandbox_ctl.launcher import FargateLauncher
 from sandbox_ctl.models import Model, ModelAccess
+from sandbox_ctl.rates import RateStore
 from sandbox_ctl.starts import Starter
 from tests.controlling import Controlling
 from tests.fakes import FakeAgent, FakeConnections, FakeDaemon, begin
-from threadbox.errors import ConflictError, ForbiddenError
+from threadbox.errors import ConflictError, ForbiddenError, RateLimitedError
 from threadbox.identifiers import thread_hash
 from threadbox.sockets import Socket, SocketBroadcast, SocketStore
 from threadbox.threads import ThreadStore
@@ -263,3 +264,19 @@ def test_messages_and_clears_at_once(table, speaker, thread_id):
 def items(table, thread_id, prefix):
     condition = Key("thread_id").eq(thread_id) & Key("sk").begins_with(prefix)
     return table.query(KeyConditionExpression=condition, ConsistentRead=True)["Items"]
+
+
+def test_as_many_commands_get_through_as_may(table, thread_id):
+    """Of eighty at once the sixty that a minute has, whoever was first; and again in the next minute."""
+    for minute in (100, 101):
+        rate = RateStore(table=table, what="exec", per_minute=60, now=lambda minute=minute: minute * 60)
+
+        def take(_, rate=rate):
+            try:
+                rate.take(thread_id)
+            except RateLimitedError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(16) as pool:
+            assert 60 == sum(pool.map(take, range(80)))

@@ -8,6 +8,7 @@ import pytest
 from chat.settings import Settings as ChatSettings
 from oauth_proxy.settings import Settings as OauthProxySettings
 from sandbox_ctl.settings import Settings as SandboxCtlSettings
+from sandbox_ctl.transfers import PREFIX
 
 SETTINGS = {
     "functions/chat/src": ChatSettings,
@@ -155,8 +156,9 @@ def test_bodies_are_private_encrypted_and_deleted_for_good(template):
 
 
 def test_bodies_are_written_where_turns_end_and_read_where_they_are_shown(template):
-    """In this bucket only; none of the other functions has anything to do with S3."""
+    """In this bucket only; of the others only sandbox_ctl has anything to do with S3."""
     allowed = _allowed(template, "s3:")
+    del allowed["SandboxCtlFunction"]
     used = {name: {a for s in statements for a in _actions(s)} for name, statements in allowed.items() if statements}
     reads, writes = {"s3:GetObject", "s3:DeleteObject", "s3:ListBucket"}, {"s3:PutObject", "s3:DeleteObject"}
     assert {
@@ -166,6 +168,30 @@ def test_bodies_are_written_where_turns_end_and_read_where_they_are_shown(templa
         "ChatRecoverFunction": writes,
     } == used
     assert all("BodiesBucket" in str(s["Resource"]) for statements in allowed.values() for s in statements)
+
+
+def test_transfers_are_private_encrypted_and_forgotten(template):
+    """Only sandbox_ctl lets anybody at them, by presigned URLs; what was transferred is gone after a day."""
+    properties = template["Resources"]["SandboxBucket"]["Properties"]
+    policy = template["Resources"]["SandboxBucketPolicy"]["Properties"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    (rule,) = [rule for rule in properties["LifecycleConfiguration"]["Rules"] if rule.get("Prefix") == PREFIX]
+    users = {name for name, allowed in _allowed(template, "s3:").items() if "SandboxBucket" in str(allowed)}
+
+    assert ("Deny", {"Bool": {"aws:SecureTransport": False}}) == (statement["Effect"], statement["Condition"])
+    assert [True] * 4 == list(properties["PublicAccessBlockConfiguration"].values())
+    assert "ServerSideEncryptionByDefault" in properties["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
+    assert ("Enabled", 1) == (rule["Status"], rule["ExpirationInDays"])
+    assert {"SandboxCtlFunction"} == users
+
+
+def test_commands_are_limited_as_promised(template):
+    """60 a minute, unless a stack says otherwise; and browsers may make all the calls there are."""
+    api = template["Resources"]["HttpApi"]["Properties"]["CorsConfiguration"]["If"][1]
+
+    assert 60 == template["Parameters"]["ExecsPerMinute"]["Default"]
+    assert {"GET", "POST", "PUT", "DELETE"} <= set(api["AllowMethods"])
+    assert {"authorization", "content-type", "prefer"} <= set(api["AllowHeaders"])
 
 
 def test_only_sandbox_ctl_reads_the_flags_and_no_function_writes_them(template):

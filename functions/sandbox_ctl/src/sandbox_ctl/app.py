@@ -9,6 +9,7 @@ from sandbox_ctl.models import Offer
 from sandbox_ctl.offers import OfferService
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.status import Status
+from sandbox_ctl.workspace_routes import WorkspaceServices, exec_routes, file_routes
 from threadbox import __version__
 from threadbox.control import Access
 from threadbox.edge import BearerToken, create_http_app
@@ -18,7 +19,12 @@ from threadbox.threads import ThreadStore
 
 
 def create_app(
-    service: SandboxService, offers: OfferService, *, sessions: SessionVerifier, threads: ThreadStore
+    service: SandboxService,
+    offers: OfferService,
+    workspace: WorkspaceServices,
+    *,
+    sessions: SessionVerifier,
+    threads: ThreadStore,
 ) -> FastAPI:
     """Return the application; importable with an empty environment."""
     app = create_http_app(title="Threadbox sandbox_ctl", version=__version__)
@@ -49,4 +55,6 @@ def create_app(
     def list_models(thread: thread_of_owner) -> list[Offer]:
         return offers.of_thread(thread)
 
+    app.include_router(exec_routes(workspace, owned))
+    app.include_router(file_routes(workspace, owned))
     return app

@@ -12,9 +12,12 @@ from mangum.types import LambdaContext
 
 from sandbox_ctl.app import create_app
 from sandbox_ctl.callkeys import CallSigner
+from sandbox_ctl.checkouts import CheckoutService
 from sandbox_ctl.codex import CodexService
+from sandbox_ctl.commands import CommandService
 from sandbox_ctl.daemon import DaemonClient
 from sandbox_ctl.events import TaskChanged
+from sandbox_ctl.files import FileService
 from sandbox_ctl.launcher import FargateLauncher
 from sandbox_ctl.loans import Lender
 from sandbox_ctl.models import Model, ModelAccess, usable_keys
@@ -22,6 +25,7 @@ from sandbox_ctl.offers import OfferService
 from sandbox_ctl.openai import OpenAIClient
 from sandbox_ctl.operations import perform
 from sandbox_ctl.policies import PolicyService
+from sandbox_ctl.rates import RateStore
 from sandbox_ctl.refresher import Refresher
 from sandbox_ctl.resealing import ResealService
 from sandbox_ctl.rollout import FLAGS_SECONDS, Rollout
@@ -29,6 +33,9 @@ from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.settings import Settings
 from sandbox_ctl.starts import Starter
+from sandbox_ctl.transfers import TransferService
+from sandbox_ctl.workspace_routes import WorkspaceServices
+from sandbox_ctl.workspaces import WorkspaceClient
 from threadbox.grants import GrantStore
 from threadbox.notices import Notices
 from threadbox.policies import PolicyStore
@@ -124,10 +131,23 @@ service = SandboxService(
     signer=signer,
     task_definition=settings.task_definition,
 )
+workspaces = WorkspaceClient(sandboxes=service, http=httpx.Client(), signer=signer)
+execs = RateStore(table=table, what="exec", per_minute=settings.execs_per_minute)
+workspace = WorkspaceServices(
+    commands=CommandService(workspaces=workspaces, rate=execs),
+    files=FileService(workspaces=workspaces),
+    transfers=TransferService(
+        workspaces=workspaces,
+        s3=boto3.client("s3", config=Config(signature_version="s3v4")),
+        bucket=settings.sandbox_bucket_name,
+    ),
+    checkouts=CheckoutService(workspaces=workspaces, rate=execs),
+)
 _http = Mangum(
     create_app(
         service,
         OfferService(sandboxes=service, daemon=daemon),
+        workspace,
         sessions=SessionVerifier(secret=JsonSecret(client=secretsmanager, arn=settings.session_secret_arn)),
         threads=threads,
     ),

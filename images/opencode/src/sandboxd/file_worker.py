@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO, TypedDict
 
-from sandboxd import paths, privileges
+from sandboxd import agent_user, paths
 
 PIECE_BYTES = 256 * 1024
 MOST_ENTRIES = 5000
@@ -67,7 +67,7 @@ def main(_: Sequence[str]) -> None:
     """Do the job that standard input brings."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     job: Job = json.loads(source.readline())
-    privileges.become(job["uid"], job["gid"])
+    agent_user.become(job["uid"], job["gid"])
     try:
         OPERATIONS[job["operation"]](job, source, sink)
     except RefusedError as exc:

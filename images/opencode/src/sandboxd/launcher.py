@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from sandboxd import kernel, paths, privileges
+from sandboxd import agent_user, kernel, paths
 
 TOLD_BYTES = 96 * 1024
 """How long a command, or a variable's value, may be: Linux takes 128 KB of each."""
@@ -130,7 +130,7 @@ def _spawn(order: Order) -> tuple[int, str]:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             with contextlib.suppress(OSError):
                 Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
-            privileges.become(order["uid"], order["gid"])
+            agent_user.become(order["uid"], order["gid"])
             kernel.die_with_parent(parent)
             stage = b"cwd"
             with paths.directory(order["workspace"], order["cwd"]) as directory:

@@ -1,41 +1,25 @@
-"""
-How a child process becomes the agent's user.
-
-A program of somebody else's is started as that user (``agent_identity``). One of our own modules is started as
-sandboxd's user, so that neither interpreter nor module need be the agent's to read, and becomes the agent before it
-looks at anything of the agent's (``become``).
-"""
+"""How a child process becomes the agent's user: the one place that knows, for whatever runs as the agent."""
 
 import os
-from typing import TypedDict
+from functools import partial
+from typing import Any
 
 from sandboxd.agent_home import AgentHome
+from sandboxd.kernel import die_with_parent
 
 UMASK = 0o077
 
 
-class Identity(TypedDict, total=False):
-    """Arguments of ``subprocess``; none where there is no second user."""
-
-    user: int
-    group: int
-    extra_groups: list[int]
-
-
-def agent_identity(home: AgentHome) -> Identity:
-    """Whom a child of sandboxd is to be when it runs as the agent."""
-    return {"user": home.uid, "group": home.gid, "extra_groups": []} if home.second_user else {}
-
-
-def become(uid: int, gid: int) -> None:
+def as_agent(home: AgentHome) -> dict[str, Any]:
     """
-    Be that user and group from now on, and nothing of who this process was. 0 means that there is no second user.
+    Return arguments of ``subprocess`` (and asyncio's) for a child that runs as the agent, and ends with this process.
 
-    Raises:
-        OSError: this process may not become them.
+    Where there is no second user it runs as this process's own.
     """
-    os.umask(UMASK)
-    if uid:
-        os.setgroups([])
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
+    identity = {"user": home.uid, "group": home.gid, "extra_groups": []} if home.second_user else {}
+    return {
+        "umask": UMASK,
+        "start_new_session": True,
+        "preexec_fn": partial(die_with_parent, os.getpid()),
+        **identity,
+    }
