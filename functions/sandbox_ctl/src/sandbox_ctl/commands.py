@@ -18,6 +18,7 @@ LOOK_SECONDS = 20
 # Killing is bounded by the sandbox.
 KILL_SECONDS = 20
 TOLD_BYTES = 96 * 1024
+ENV_BYTES = 512 * 1024
 STDIN_CHARACTERS = 1024 * 1024
 
 
@@ -34,6 +35,12 @@ def _short(text: str) -> str:
     return text
 
 
+def _no_more_than_linux_takes(env: dict[str, str]) -> dict[str, str]:
+    if sum(len(name) + len(value.encode()) for name, value in env.items()) > ENV_BYTES:
+        raise ValueError(f"there must be no more than {ENV_BYTES} bytes in all")
+    return env
+
+
 Text = Annotated[str, AfterValidator(_short)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 ExecId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -45,7 +52,9 @@ class Exec(BaseModel):
 
     command: Text = Field(min_length=1)
     cwd: WorkspacePath = ""
-    env: dict[Name, Text] = Field(default_factory=dict, max_length=64)
+    env: Annotated[dict[Name, Text], AfterValidator(_no_more_than_linux_takes), Field(max_length=64)] = Field(
+        default_factory=dict
+    )
     stdin: Annotated[str, AfterValidator(_tellable), Field(max_length=STDIN_CHARACTERS)] | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=ASYNC_SECONDS)] | None = Field(
         default=None, description="20 when waited for (at most 25), else 3600"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -78,7 +78,7 @@ WorkspacePath = Annotated[str, AfterValidator(workspace_path)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceClient:
-    """Makes them, for threads. *begun* is when the request came; a call starts the thread's sandbox if needed."""
+    """Makes them, for threads whose sandbox is started if need be."""
 
     sandboxes: SandboxService
     http: httpx.Client
@@ -197,6 +197,5 @@ def _refused(response: httpx.Response) -> AppError:
         said = _Refusal.model_validate_json(response.content)
     except ValidationError:
         said = _Refusal(code="", message="")
-    status: dict[str, Any] = {"status": response.status_code}
     meant = REFUSALS.get(said.code)
-    return meant(said) if meant else OpenCodeError("The sandbox refused a call.", **status)
+    return meant(said) if meant else OpenCodeError("The sandbox refused a call.", status=response.status_code)

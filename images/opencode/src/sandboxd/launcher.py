@@ -58,7 +58,10 @@ def main(arguments: Sequence[str]) -> None:
     descriptor = int(arguments[0])
     os.set_inheritable(descriptor, False)
     channel = socket.socket(fileno=descriptor)
-    order: Order = json.loads(channel.makefile("rb").readline())
+    line = channel.makefile("rb").readline()
+    if not line:
+        return
+    order: Order = json.loads(line)
     kernel.adopt_orphans()
     ended = Launcher(channel).run(order)
     # sandboxd may be gone.

@@ -8,6 +8,8 @@ from sandboxd import paths
 from sandboxd.launcher import TOLD_BYTES
 
 SECONDS = 3600
+# Linux takes 2 MB of arguments and variables together, if the stack may have 8 MB.
+ENV_BYTES = 512 * 1024
 STDIN_BYTES = 1024 * 1024
 
 
@@ -29,6 +31,12 @@ def _short(text: str) -> str:
     return text
 
 
+def _startable(env: dict[str, str]) -> dict[str, str]:
+    if sum(len(name) + len(value.encode()) for name, value in env.items()) > ENV_BYTES:
+        raise ValueError("too much")
+    return env
+
+
 WorkspacePath = Annotated[str, AfterValidator(_in_workspace), Field(description="relative to the workspace")]
 ExecId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
@@ -40,7 +48,7 @@ class Exec(BaseModel):
 
     command: Text = Field(min_length=1)
     cwd: WorkspacePath = ""
-    env: dict[Name, Text] = Field(default_factory=dict, max_length=64)
+    env: Annotated[dict[Name, Text], AfterValidator(_startable), Field(max_length=64)] = Field(default_factory=dict)
     stdin: Annotated[str, AfterValidator(_without_nul), Field(max_length=STDIN_BYTES)] | None = None
     timeout_seconds: float = Field(default=20, gt=0, le=SECONDS)
     exec_id: ExecId | None = None

@@ -175,6 +175,14 @@ def test_command_in_the_background_is_killed(sandboxd: Sandboxd) -> None:
     assert not Path(f"/proc/{daemon}").exists()
 
 
+def test_as_much_as_may_be_told_is_told(sandboxd: Sandboxd) -> None:
+    """The longest command with the most variables can be started."""
+    env = {f"A{n}": "x" * 95_000 for n in range(5)}
+    result = run(sandboxd, "echo ${#A4}; #" + "x" * 95_000, env=env)
+
+    assert (result["exit_code"], result["stdout"]) == (0, "95000\n")
+
+
 def test_no_more_run_at_once_than_may(sandboxd: Sandboxd) -> None:
     """Whoever comes too much is told so, and nothing of it runs."""
     with ThreadPoolExecutor(8) as pool:
@@ -196,6 +204,7 @@ def test_no_more_run_at_once_than_may(sandboxd: Sandboxd) -> None:
         {"command": "true", "cwd": "/"},
         {"command": "true", "env": {"A=B": "c"}},
         {"command": "true", "env": {"A": "\0"}},
+        {"command": "true", "env": {f"A{n}": "x" * 90_000 for n in range(6)}},
         {"command": "true", "timeout_seconds": 0},
         {"command": "true", "timeout_seconds": 1e400},
         {"command": "true", "timeout_seconds": 3601},
