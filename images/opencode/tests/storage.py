@@ -112,9 +112,9 @@ def posted(bucket: Bucket, headers: Any, body: bytes) -> int:
     fields: dict[str, bytes] = {}
     for part in body.split(b"--" + boundary)[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
-        name = re.search(rb' name="([^"]+)"', head)
-        assert name
-        fields[name[1].decode()] = content.removesuffix(b"\r\n")
+        field_name = re.search(rb' name="([^"]+)"', head)
+        assert field_name
+        fields[field_name[1].decode()] = content.removesuffix(b"\r\n")
     name = fields["key"].decode()
     allowed = fields["policy"].decode().removeprefix("only-below:")
     if fields["x-amz-signature"].decode() != SIGNATURE or not name.startswith(allowed):

@@ -17,6 +17,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+__all__ = ["ArchiveError", "ArchiveReader", "ArchiveWriter", "Entry", "Limits", "header", "zstd"]
+
 BLOCK = 512
 PERMISSIONS = 0o777
 NAME_BYTES = 100
