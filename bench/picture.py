@@ -17,6 +17,8 @@ LABELS = {
     "new thread": "new thread, first delta",
     "three tabs, first delta": "three tabs ÷ one, first delta",
     "three tabs, last delta": "three tabs ÷ one, last delta",
+    "save": "100 MB saved ÷ tar and zstd",
+    "restore": "100 MB restored ÷ zstd and tar",
     "past, first": f"{OLD} ÷ {YOUNG}, first delta",
     "past, whole": f"{OLD} ÷ {YOUNG}, whole short turn",
 }

@@ -86,6 +86,8 @@ def titles(results: Results) -> dict[str, str]:
         "new thread": "new thread, first delta (base: boot and first prompt)",
         "three tabs, first delta": "three tabs, slowest first delta (base: one tab)",
         "three tabs, last delta": f"three tabs, slowest last of {words} (base: one tab)",
+        "save": "100 MB in 10,000 files saved (base: tar and zstd)",
+        "restore": "100 MB in 10,000 files restored (base: zstd and tar)",
         "past, first": f"{OLD}, first delta, without the query (base: {YOUNG})",
         "past, whole": f"{OLD}, whole short turn, without the query (base: {YOUNG})",
     }

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TypeVar
 from uuid import uuid4
 
-from bench import trace
+from bench import packing, trace
 from bench.answers import Answer
 from bench.bare import BareServer, BareSession, Blueprint
 from bench.calls import count, mean, memory_sizes, observed
@@ -37,6 +37,7 @@ PRICED_DOLLARS = 0.0015
 PACE_MS = 50
 """Between the words of the turn that is priced: there are more than it has frames, so it has as many as it can."""
 SETTLE_SECONDS = 0.3
+PACKING_AIM = 1.5
 STOP_SECONDS = 30
 LOOK_SECONDS = 0.05
 
@@ -53,10 +54,11 @@ class Size:
     metered: int
     seconds: int
     """Of the turn that is priced."""
+    packs: int
 
 
-FULL = Size(starts=5, turns=30, streams=5, words=5000, traced=10, metered=5, seconds=PRICED_SECONDS)
-QUICK = Size(starts=1, turns=3, streams=1, words=500, traced=2, metered=1, seconds=6)
+FULL = Size(starts=5, turns=30, streams=5, words=5000, traced=10, metered=5, seconds=PRICED_SECONDS, packs=5)
+QUICK = Size(starts=1, turns=3, streams=1, words=500, traced=2, metered=1, seconds=6, packs=1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +80,7 @@ class Run:
 
     async def go(self, conditions: Callable[[], Conditions]) -> Results:
         """Do all passes."""
+        await self._packing()
         async with contextlib.AsyncExitStack() as opened:
             self.say("a first thread: functions and files are warm, and a sandbox shows how it runs OpenCode")
             one = await opened.enter_async_context(Thread.open(self.stack))
@@ -99,6 +102,19 @@ class Run:
             await self._traced(one)
             await self._metered(one, pair)
         return self._results(conditions())
+
+    async def _packing(self) -> None:
+        """A workspace saved and restored, against tar and zstd; before there is a sandbox that does so too."""
+        if (program := packing.missing()) is not None:
+            self.say(f"saving and restoring is not measured: there is no {program} here")
+            return
+        took = await asyncio.to_thread(
+            packing.measure,
+            self.directory / "packing",
+            times=self.size.packs,
+            progress=lambda number: self._progress("save and restore", number, self.size.packs),
+        )
+        self.times |= took
 
     async def _starts(self, blueprint: Blueprint) -> None:
         """First message of a new thread, against boot and first prompt of a new bare server."""
@@ -249,6 +265,10 @@ class Run:
         for what in ("first", "whole"):
             young, old = (self._without_query(name, what) for name in (YOUNG, OLD))
             comparisons[f"past, {what}"] = Comparison(bare=young, ours=old, aim=1.1)
+        for what in ("save", "restore"):
+            if f"our {what}" in times:
+                tar, our = times[f"tar {what}"], times[f"our {what}"]
+                comparisons[what] = Comparison(bare=tar, ours=our, aim=PACKING_AIM)
         return Results(
             conditions=conditions,
             words=self.size.words,

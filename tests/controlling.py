@@ -17,7 +17,7 @@ from sandbox_ctl.rollout import Rollout
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.starts import Starter
-from tests.fakes import FakeAppConfig, FakeConnections, FakeDaemon, FakeLauncher, FakeProvider, secret
+from tests.fakes import FakeAppConfig, FakeConnections, FakeDaemon, FakeLauncher, FakeMemories, FakeProvider, secret
 from threadbox.clock import unix_time
 from threadbox.control import Reply
 from threadbox.grants import Grant, GrantStore
@@ -53,6 +53,7 @@ class Controlling:
     appconfig: FakeAppConfig = field(default_factory=FakeAppConfig)
     connections: FakeConnections = field(default_factory=FakeConnections)
     unreadable: list[None] = field(default_factory=list)
+    memories: Any = field(default_factory=FakeMemories)
     pauses: list[float] = field(default_factory=list)
     pause: Callable[[float], None] | None = None
 
@@ -90,6 +91,7 @@ class Controlling:
             daemon=self.daemon,
             codex=self.codex,
             policies=self.policies,
+            memories=self.memories,
             models=self.models,
             now=self.now,
         )
@@ -98,6 +100,7 @@ class Controlling:
             rollout=Rollout(threads=self.threads, stores=self.appconfig.store),
             codex=self.codex,
             policies=PolicyService(store=self.store, daemon=self.daemon),
+            memories=self.memories,
             starter=self.starter,
             signer=CallSigner(secret=secret({"key": "k" * 64}), now=self.now),
             task_definition="sandbox:1",

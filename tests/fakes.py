@@ -12,11 +12,12 @@ from urllib.parse import parse_qs
 import httpx
 from aws_lambda_powertools.utilities.feature_flags import AppConfigStore
 from botocore.exceptions import ClientError
+from pydantic import SecretStr
 
 from chat.turn import Ask, Turn, part_id
 from chat.turns import TurnStore
 from oauth_proxy.sandbox import SigninClient
-from sandbox_ctl.daemon import DaemonStatus
+from sandbox_ctl.daemon import DaemonStatus, KeptVersion, Memory, Upload
 from sandbox_ctl.launcher import Task
 from sandbox_ctl.loans import Loan
 from sandbox_ctl.models import KnownProviders, ModelAccess
@@ -144,13 +145,20 @@ class FakeDaemon:
     policy: Policy = field(default_factory=Policy)
     policies: list[ToolPolicy] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
+    memory: Memory | None = None
+    restoring: bool = False
+    uploads: list[Upload] = field(default_factory=list)
+    discarded: bool = False
 
     def hello(self, sandbox: Sandbox) -> DaemonStatus:
         if self.silent or self.stranger:
             raise OpenCodeError("no answer")
         return self._status(sandbox, "unbound")
 
-    def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy) -> DaemonStatus:
+    def bind(
+        self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy, memory: Memory
+    ) -> DaemonStatus:
+        self.memory = memory
         self.bound.append((sandbox.thread_id, sandbox.generation, models))
         self.policy = policy
         self.held = None
@@ -160,6 +168,8 @@ class FakeDaemon:
     def status(self, sandbox: Sandbox, *, wait: int) -> DaemonStatus:
         if self.silent:
             raise OpenCodeError("no answer")
+        if self.restoring:
+            return self._status(sandbox, "restoring")
         return self._status(sandbox, "ready" if self.ready else "booting")
 
     def providers(self, sandbox: Sandbox) -> KnownProviders:
@@ -174,6 +184,16 @@ class FakeDaemon:
         if policy.version > self.policy.version:
             self.policy = policy
         return self.policy
+
+    def put_memory(self, sandbox: Sandbox, upload: Upload) -> None:
+        if self.silent:
+            raise OpenCodeError("no answer")
+        self.uploads.append(upload)
+
+    def discard_memory(self, sandbox: Sandbox) -> None:
+        if self.silent:
+            raise OpenCodeError("no answer")
+        self.discarded = True
 
     def put_provider(self, sandbox: Sandbox, provider: str, loan: Loan) -> None:
         if self.silent:
@@ -204,6 +224,26 @@ class FakeDaemon:
             codex_version=self.held,
             policy_version=self.policy.version,
         )
+
+
+@dataclass
+class FakeMemories:
+    """What is kept of sandboxes, where that is nothing."""
+
+    kept: list[KeptVersion] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
+    forgotten: list[tuple[str, Sandbox | None]] = field(default_factory=list)
+
+    def of(self, sandbox: Sandbox) -> Memory:
+        upload = Upload(url=SecretStr("http://s3/"), fields={}, prefix="snapshots/")
+        return Memory(upload=upload, kept=self.kept)
+
+    def renew(self, sandbox: Sandbox) -> None:
+        self.renewed.append(sandbox.thread_id)
+
+    def forget(self, thread_id: str, sandbox: Sandbox | None) -> int:
+        self.forgotten.append((thread_id, sandbox))
+        return 0
 
 
 @dataclass

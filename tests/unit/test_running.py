@@ -63,7 +63,9 @@ class Running(Thread):
         for name in ("c1", "c2"):
             self.sockets.create(Socket(thread_id="t", connection_id=name, user_id="u"))
 
-    def run(self, request_id, session, meanwhile=None):
+    def run(self, request_id, session, meanwhile=None, *, generation=1):
+        self.control.generation = generation
+
         async def main():
             runner = TurnRunner(
                 turns=self.turns,
@@ -181,6 +183,35 @@ def test_context_that_is_lost_is_said(thread):
     bodies = [json.loads(frame["body"]) for frame in thread.connections.to("c1") if frame.get("body")]
 
     assert [True] == [chunk["data"].get("context_lost") for chunk in bodies if chunk["type"] == "data-sandbox"]
+
+
+@pytest.mark.parametrize(("restored", "lost"), [(["r-one", "r-two"], []), (["r-one"], [True]), ([], [True])])
+def test_new_sandbox_is_asked_what_it_brought_back(thread, restored, lost):
+    """The user is told only of a sandbox that does not know the whole conversation."""
+    for name, known in (("one", []), ("two", ["r-one"])):
+        thread.submit(f"r-{name}", name)
+        thread.run(f"r-{name}", TalkingSession(known))
+    thread.submit("r-three", "three")
+    session = TalkingSession(restored)
+    thread.run("r-three", session, generation=2)
+    bodies = [json.loads(frame["body"]) for frame in thread.connections.to("c1") if frame.get("body")]
+
+    assert lost == [chunk["data"].get("context_lost") for chunk in bodies if chunk["type"] == "data-sandbox"]
+    assert ([], [("ses_1", "hi")]) == (session.deleted, session.prompts)
+
+
+def test_what_was_cut_since_is_forgotten_by_what_a_new_sandbox_brought_back(thread):
+    """It was saved before the cut, and the session that knew of the cut is gone with its sandbox."""
+    thread.talk("one", "two")
+    thread.submit("r-edit", "two", "other")
+    thread.run("r-edit", TalkingSession(["r-one", "r-two"]))
+    assert not thread.turns.find("t").context_is_stale
+    thread.submit("r-three", "three")
+    session = TalkingSession(["r-one", "r-two"])
+    thread.run("r-three", session, generation=2)
+
+    assert ["assistant-r-two", "user-r-two"] == session.deleted
+    assert not thread.turns.find("t").context_is_stale
 
 
 def test_edit_during_an_answer_is_answered_next(thread):

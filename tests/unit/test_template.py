@@ -155,6 +155,16 @@ def test_bodies_are_private_encrypted_and_deleted_for_good(template):
     assert ("Deny", {"Bool": {"aws:SecureTransport": False}}) == (statement["Effect"], statement["Condition"])
 
 
+def test_what_outlives_sandboxes_is_sandbox_ctls_alone(template):
+    """What is kept of them, and what is handed over; sandboxes read and write by what it signs."""
+    statements = _allowed(template, "s3:")["SandboxCtlFunction"]
+    objects, listing, transfers = statements
+    assert {"Sub": "${SandboxBucket.Arn}/transfers/*"} == transfers["Resource"]
+    assert {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"} == set(_actions(objects))
+    assert {"Sub": "${SandboxBucket.Arn}/snapshots/*"} == objects["Resource"]
+    assert {"StringLike": {"s3:prefix": "snapshots/*"}} == listing["Condition"]
+
+
 def test_bodies_are_written_where_turns_end_and_read_where_they_are_shown(template):
     """In this bucket only; of the others only sandbox_ctl has anything to do with S3."""
     allowed = _allowed(template, "s3:")

@@ -1,7 +1,7 @@
 """Composition root of sandbox_ctl: the only module that reads the environment and builds clients."""
 
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import httpx
@@ -20,6 +20,7 @@ from sandbox_ctl.events import TaskChanged
 from sandbox_ctl.files import FileService
 from sandbox_ctl.launcher import FargateLauncher
 from sandbox_ctl.loans import Lender
+from sandbox_ctl.memories import MemoryService
 from sandbox_ctl.models import Model, ModelAccess, usable_keys
 from sandbox_ctl.offers import OfferService
 from sandbox_ctl.openai import OpenAIClient
@@ -45,6 +46,9 @@ from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
 from threadbox.telemetry import count, logger
 from threadbox.threads import ThreadStore
 from threadbox.vault import Opener, Sealer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 settings = Settings()
 table = boto3.resource("dynamodb").Table(settings.table_name)
@@ -115,17 +119,30 @@ codex = CodexService(
     provider=provider,
 )
 resealing = ResealService(grants=grants, lender=lender, sealer=sealer)
+
+
+@cache
+def s3() -> "S3Client":
+    """Return the client for what is kept of sandboxes, of the kind whose signatures every region takes."""
+    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"}, signature_version="s3v4")
+    return boto3.client("s3", config=config)
+
+
+policies = PolicyStore(table=table)
+memories = MemoryService(client=s3, bucket=settings.sandbox_bucket_name, store=store, daemon=daemon)
 service = SandboxService(
     store=store,
     rollout=Rollout(threads=threads, stores=flags),
     codex=codex,
     policies=PolicyService(store=store, daemon=daemon),
+    memories=memories,
     starter=Starter(
         store=store,
         launcher=launcher,
         daemon=daemon,
         codex=codex,
-        policies=PolicyStore(table=table),
+        policies=policies,
+        memories=memories,
         models=models,
     ),
     signer=signer,

@@ -8,7 +8,7 @@ A sandbox's row, and every transition it can make, each one conditional write.
     failed ──claim──▶    │ └─ next_generation (once)
                          └──fail──▶ failed
 
-    details of starting: requested ▶ pulling ▶ claiming ▶ booting
+    details of starting: requested ▶ pulling ▶ claiming ▶ restoring ▶ booting
 
 While it starts, whoever works on it holds the lease; a holder that died loses it when it runs out, and the next one
 repeats the same generation with the same launch, so that no second task is started.
@@ -51,6 +51,7 @@ class Detail(StrEnum):
     REQUESTED = "requested"
     PULLING = "pulling"
     CLAIMING = "claiming"
+    RESTORING = "restoring"
     BOOTING = "booting"
     READY = "ready"
 
@@ -66,7 +67,12 @@ class Launch(BaseModel):
 
 
 class Sandbox(BaseModel):
-    """The row. Times are epoch seconds; ``policy_version`` is that of the tool policy a running one was told last."""
+    """
+    The row. Times are epoch seconds.
+
+    ``policy_version`` is that of the tool policy a running one was told last, ``memory_at`` when it was last given a
+    form to save its memory by.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -82,6 +88,7 @@ class Sandbox(BaseModel):
     session_id: str | None = None
     opencode_version: str | None = None
     policy_version: int = 0
+    memory_at: int = 0
     reason: str | None = None
     requested_at: int
     phase_at: int
@@ -206,6 +213,15 @@ class SandboxStore:
             "#state = :running AND generation = :generation "
             "AND (attribute_not_exists(policy_version) OR policy_version < :version)",
             {":running": State.RUNNING, ":generation": sandbox.generation, ":version": version},
+        )
+
+    def remembered(self, sandbox: Sandbox, *, at: int) -> Sandbox | None:
+        """Note when the running sandbox was last given a form to save by; None when it does not run any more."""
+        return self._update(
+            sandbox.thread_id,
+            "SET memory_at = :at",
+            "#state = :running AND generation = :generation",
+            {":running": State.RUNNING, ":generation": sandbox.generation, ":at": at},
         )
 
     def fail(self, sandbox: Sandbox, *, owner: str, reason: str) -> Sandbox | None:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from sandbox_ctl.callkeys import USE_LIFE, CallSigner, Scope
 from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import PORT, audience
+from sandbox_ctl.memories import MemoryService
 from sandbox_ctl.policies import PolicyService
 from sandbox_ctl.rollout import Rollout
 from sandbox_ctl.sandboxes import Launch, Sandbox, SandboxStore, State
@@ -33,6 +34,7 @@ class SandboxService:
     rollout: Rollout
     codex: CodexService
     policies: PolicyService
+    memories: MemoryService
     starter: Starter
     signer: CallSigner
     task_definition: str
@@ -160,6 +162,27 @@ class SandboxService:
                 return removed
         raise ConflictError("Too much is going on here just now. Please try again.", retry_after=1)
 
+    def forget(self, thread_id: str) -> int:
+        """
+        Delete what is kept of the thread's sandboxes, and have the one that runs save nothing more; return how much.
+
+        Raises:
+            OpenCodeError: the sandbox does not take it. Nothing is deleted then, and trying again is enough.
+            SandboxUnavailableError: S3 does not answer.
+        """
+        sandbox = self.store.find(thread_id)
+        if sandbox is not None and (sandbox.address is None or sandbox.state in (State.STOPPED, State.FAILED)):
+            sandbox = None
+        try:
+            removed = self.memories.forget(thread_id, sandbox)
+        except OpenCodeError:
+            # One that ended, unnoticed until now, saves nothing more.
+            if sandbox is None or self.starter.ended(sandbox) is None:
+                raise
+            removed = self.memories.forget(thread_id, None)
+        logger.info("memory forgotten", thread_id=thread_id, removed=removed)
+        return removed
+
     def configure(self, thread_id: str) -> None:
         """
         Tell the sandbox its thread's tool policy, if it runs; else it hears of it when it starts.
@@ -186,6 +209,7 @@ class SandboxService:
         try:
             if scope == "turn":
                 self.policies.tell(sandbox, policy)
+                self.memories.renew(sandbox)
             codex = self.codex.freshen(sandbox, refused=refused) if scope == "turn" else None
             return self._access(sandbox, scope, codex)
         except OpenCodeError:

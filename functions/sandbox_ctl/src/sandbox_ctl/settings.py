@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     openai_api_url: str
     codex_issuer_url: str
     vault_key_arn: str
+    sandbox_bucket_name: str
     flags_application: str
     flags_environment: str
     flags_profile: str

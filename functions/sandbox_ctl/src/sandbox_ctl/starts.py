@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import DaemonClient
 from sandbox_ctl.launcher import Launcher, Task
+from sandbox_ctl.memories import MemoryService
 from sandbox_ctl.models import ModelAccess
 from sandbox_ctl.sandboxes import LEASE, Detail, Launch, Sandbox, SandboxStore, State
 from threadbox.clock import unix_time
@@ -22,6 +23,7 @@ LAUNCH_TRIES = 3
 LAUNCH_BACKOFF = (1, 3)
 PENDING_LIMIT = 180
 CLAIM_LIMIT = 60
+RESTORE_LIMIT = 180
 BOOT_LIMIT = 60
 RETRIES = 1
 
@@ -35,6 +37,7 @@ class Starter:
     daemon: DaemonClient
     codex: CodexService
     policies: PolicyStore
+    memories: MemoryService
     models: Callable[[], ModelAccess]
     now: Callable[[], float] = unix_time
 
@@ -50,6 +53,7 @@ class Starter:
             Detail.REQUESTED: step.request,
             Detail.PULLING: step.pull,
             Detail.CLAIMING: step.claim,
+            Detail.RESTORING: step.restore,
             Detail.BOOTING: step.boot,
         }
         while step.going and step.sandbox.state == State.STARTING:
@@ -113,19 +117,37 @@ class _Step:
             self._give_back()
 
     def claim(self) -> None:
-        """Say hello, and bind the sandbox to its thread, with its tool policy and what it is lent of its grant."""
+        """Say hello, and bind the sandbox to its thread, with its policy, its memory and what it is lent."""
         try:
             loan = self.starter.codex.loan(self.sandbox.thread_id)
             self.starter.daemon.hello(self.sandbox)
             policy = self.starter.policies.get(self.sandbox.thread_id)
-            self.starter.daemon.bind(self.sandbox, self.starter.models(), loan, policy)
+            memory = self.starter.memories.of(self.sandbox)
+            self.starter.daemon.bind(self.sandbox, self.starter.models(), loan, policy, memory)
         except VaultUnreadableError:
             self._look_again(CLAIM_LIMIT, "the stored sign-in cannot be opened")
+            return
+        except SandboxUnavailableError:
+            self._look_again(CLAIM_LIMIT, "its memory cannot be reached")
             return
         except OpenCodeError:
             self._look_again(CLAIM_LIMIT, "it did not answer")
             return
-        self._progress(detail=Detail.BOOTING)
+        self._progress(detail=Detail.RESTORING if memory.kept else Detail.BOOTING, memory_at=int(self.starter.now()))
+
+    def restore(self) -> None:
+        """Wait for the sandbox to have back what was kept."""
+        try:
+            status = self.starter.daemon.status(self.sandbox, wait=0)
+        except OpenCodeError:
+            self._look_again(RESTORE_LIMIT, "its memory could not be restored")
+            return
+        if status.state != "restoring":
+            self._progress(detail=Detail.BOOTING)
+        elif self._too_long(RESTORE_LIMIT):
+            self._end_task("its memory was not restored in time")
+        else:
+            self._give_back()
 
     def boot(self) -> None:
         """Wait for OpenCode to answer."""

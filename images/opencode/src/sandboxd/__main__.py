@@ -15,6 +15,7 @@ from sandboxd.app import create_app
 from sandboxd.contract import ExitCode
 from sandboxd.identity import IdentityError, get_task_arn
 from sandboxd.listener import bind_socket, listening
+from sandboxd.memory.storage import StorageClient
 from sandboxd.sandbox import Sandbox
 from sandboxd.settings import Settings
 from sandboxd.tokens import TokenVerifier, public_keys
@@ -32,7 +33,8 @@ async def run(settings: Settings) -> ExitCode:
         loopback = bind_socket("127.0.0.1", 0)
         model_client = await stack.enter_async_context(httpx.AsyncClient(timeout=TIMEOUT, trust_env=False))
         proxy = ModelProxy(port=loopback.getsockname()[1], client=model_client)
-        sandbox = Sandbox(settings, task_arn=task_arn, version=version("sandboxd"), proxy=proxy)
+        storage = StorageClient(await stack.enter_async_context(httpx.AsyncClient(trust_env=False)))
+        sandbox = Sandbox(settings, task_arn=task_arn, version=version("sandboxd"), proxy=proxy, storage=storage)
         app = create_app(sandbox, TokenVerifier(keys, audience=task_arn), body_bytes=settings.body_bytes)
         await stack.enter_async_context(listening(create_model_app(proxy), loopback))
         await stack.enter_async_context(listening(app, outside))

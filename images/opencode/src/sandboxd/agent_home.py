@@ -57,6 +57,11 @@ class AgentHome:
         """Where the agent's programs keep their data."""
         return self.home / ".local" / "share"
 
+    @property
+    def database(self) -> Path:
+        """Where OpenCode keeps its sessions (measured, opencode 1.18.33)."""
+        return self.data / "opencode" / "opencode.db"
+
     def environment(self, own: dict[str, str]) -> dict[str, str]:
         """
         The environment of everything that runs as the agent: of sandboxd's *own* only what is harmless.

@@ -23,6 +23,7 @@ from sandboxd.exec_routes import exec_routes
 from sandboxd.file_routes import file_routes
 from sandboxd.gate import CallGate
 from sandboxd.lines import Lines
+from sandboxd.memory_routes import memory_routes
 from sandboxd.prompts import CURSOR, Prompt
 from sandboxd.relay import relay
 from sandboxd.sandbox import Sandbox
@@ -74,6 +75,7 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
     app.include_router(signin_routes(sandbox))
     app.include_router(exec_routes(sandbox))
     app.include_router(file_routes(sandbox))
+    app.include_router(memory_routes(sandbox))
 
     @app.post("/session/{session_id}/prompt_async", status_code=204, responses={204: {"headers": CURSOR_HEADER}})
     async def prompt(session_id: SessionId, body: Prompt, request: Request) -> Response:

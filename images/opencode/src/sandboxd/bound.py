@@ -12,6 +12,9 @@ from sandboxd.contract import Bind
 from sandboxd.credentials import Credentials
 from sandboxd.events import EventLog
 from sandboxd.maintenance import Maintenance
+from sandboxd.memory.manifest import Manifest
+from sandboxd.memory.storage import StorageClient
+from sandboxd.memory.thread_memory import ThreadMemory, compose_memory
 from sandboxd.opencode import OpenCode, compose_launch
 from sandboxd.policy import PolicyKeeper
 from sandboxd.prompts import Prompts, PromptsUnderWay
@@ -35,6 +38,7 @@ class Bound:
     connection: Connection
     signin: SignIn
     policy: PolicyKeeper
+    memory: ThreadMemory
 
 
 def compose_bound(
@@ -43,15 +47,27 @@ def compose_bound(
     *,
     home: AgentHome,
     proxy: ModelProxy,
+    storage: StorageClient,
+    describe: Callable[..., Manifest],
     log: EventLog,
     tasks: Tasks,
     died: Callable[[], None],
 ) -> Bound:
-    """Put together what serves the thread of *request*; nothing of it runs yet. *died*: OpenCode ended unplanned."""
+    """
+    Put together what serves the thread of *request*; nothing of it runs yet.
+
+    *died*: OpenCode ended unplanned; *describe* makes the manifest of what is saved.
+    """
     providers = (*upstreams(request.model, request.keys, request.base_urls), WARM_UP)
     models = compose_providers(request.model, proxied={provider: proxy.base_url(provider) for provider in providers})
     configured = cast("str | None", models.get("model"))
     under_way = PromptsUnderWay()
+    memory = compose_memory(request.thread_id, settings, home=home, storage=storage, tasks=tasks, describe=describe)
+
+    def see(event: bytes) -> None:
+        under_way.see(event)
+        memory.saver.see(event)
+
     supervisor = Supervisor(
         lambda: OpenCode(settings.opencode, home),
         compose_launch(models, request.tool_policy.policy),
@@ -59,7 +75,7 @@ def compose_bound(
         tasks=tasks,
         proxy=proxy,
         died=died,
-        on_event=under_way.see,
+        on_event=see,
         boot_seconds=settings.boot_seconds,
         stop_seconds=settings.stop_seconds,
     )
@@ -106,4 +122,5 @@ def compose_bound(
         connection=connection,
         signin=signin,
         policy=policy,
+        memory=memory,
     )

@@ -1,9 +1,9 @@
 """
 One sandbox: whom it serves and how far it is.
 
-    unbound ── bind ──▶ booting ──▶ ready
-       │                   │          │
-       └───────────────────┴──────────┴── stop, a signal, a failure ──▶ stopping
+    unbound ── bind ──▶ restoring ──▶ booting ──▶ ready
+       │                    │            │          │
+       └────────────────────┴────────────┴──────────┴── stop, a signal, a failure ──▶ stopping
 
 It is bound once. From *stopping* there is no way back: the process ends.
 """
@@ -11,7 +11,9 @@ It is bound once. From *stopping* there is no way back: the process ends.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from sandboxd import orphans
 from sandboxd.agent_home import AgentHome
@@ -21,6 +23,11 @@ from sandboxd.contract import Bind, ExitCode, LogRange, State, Status
 from sandboxd.conversation import Conversation
 from sandboxd.errors import AlreadyBoundError, NotReadyError, OpenCodeError, StaleGenerationError
 from sandboxd.events import EventLog
+from sandboxd.memory.contract import MemoryStatus
+from sandboxd.memory.manifest import Manifest, thread_hash
+from sandboxd.memory.packing import PackingError
+from sandboxd.memory.storage import StorageClient, StorageError
+from sandboxd.memory.thread_memory import ThreadMemory
 from sandboxd.opencode import OpenCode
 from sandboxd.policy import PolicyKeeper
 from sandboxd.prompts import Prompts
@@ -37,11 +44,14 @@ logger = logging.getLogger(__name__)
 class Sandbox:
     """The daemon's heart: owns OpenCode's supervisor, the event log and every background task."""
 
-    def __init__(self, settings: Settings, *, task_arn: str, version: str, proxy: ModelProxy) -> None:
+    def __init__(
+        self, settings: Settings, *, task_arn: str, version: str, proxy: ModelProxy, storage: StorageClient
+    ) -> None:
         self._settings = settings
         self._task_arn = task_arn
         self._version = version
         self._proxy = proxy
+        self._storage = storage
         self._home = AgentHome(
             workspace=settings.workspace, home=settings.home, uid=settings.agent_uid, gid=settings.agent_gid
         )
@@ -126,6 +136,18 @@ class Sandbox:
         self._ready()
         return self._services
 
+    @property
+    def memory(self) -> ThreadMemory:
+        """
+        What outlives the sandbox.
+
+        Raises:
+            NotReadyError: it is not bound.
+        """
+        if self._bound is None:
+            raise NotReadyError
+        return self._bound.memory
+
     def events(self, *, after: int | None, generation: int | None) -> AsyncIterator[bytes]:
         """
         The event log as lines, from number *after* on (None: from now on).
@@ -177,12 +199,13 @@ class Sandbox:
             protected=self._home.second_user,
             codex_version=self._bound.credentials.version if self._bound else None,
             policy_version=self._bound.policy.told.version if self._bound else None,
+            memory=self._bound.memory.saver.status() if self._bound else MemoryStatus(),
             log=LogRange(first=self.log.first, last=self.log.last),
         )
 
     async def wait_booted(self, seconds: float) -> None:
-        """Return when the state is not *booting*, or when *seconds* have passed."""
-        if self._state is State.BOOTING:
+        """Return when the sandbox is done with restoring and booting, or when *seconds* have passed."""
+        if self._state in (State.RESTORING, State.BOOTING):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._left_booting.wait()
@@ -206,12 +229,14 @@ class Sandbox:
             self._settings,
             home=self._home,
             proxy=self._proxy,
+            storage=self._storage,
+            describe=self._describe,
             log=self.log,
             tasks=self._tasks,
             died=self._end_with_opencode,
         )
-        self._enter(State.BOOTING)
-        self._tasks.spawn(self._boot(self._bound, request))
+        self._enter(State.RESTORING if request.memory and request.memory.kept else State.BOOTING)
+        self._tasks.spawn(self._start(self._bound, request))
 
     def end(self, code: ExitCode) -> None:
         """Begin to end; the first reason given is the one that counts."""
@@ -225,7 +250,7 @@ class Sandbox:
         return await self._ended
 
     async def close(self) -> None:
-        """End all that was started: streams, tasks, OpenCode, and whatever the agent left behind."""
+        """End all that was started: streams, tasks, OpenCode, and whatever the agent left behind; then save."""
         self.log.close()
         if self._bound is not None:
             self._bound.signin.close()
@@ -234,13 +259,15 @@ class Sandbox:
         if self._bound is not None:
             await self._bound.supervisor.stop()
         await orphans.end_all()
+        if self._bound is not None:
+            await self._bound.memory.saver.finish()
 
     def reap_orphans(self) -> None:
         """Collect ended processes that have no parent left; for SIGCHLD."""
         pid = self._bound.supervisor.pid if self._bound else None
         waited_for = self._services.children.known
-        if pid is not None and waited_for is not None:
-            orphans.reap((pid, *waited_for))
+        if self._bound is not None and pid is not None and waited_for is not None:
+            orphans.reap((pid, *waited_for, *self._bound.memory.packing.pids))
 
     @contextlib.contextmanager
     def _busy(self, _what: str) -> Iterator[None]:
@@ -252,12 +279,29 @@ class Sandbox:
             raise NotReadyError
         return self._bound
 
-    async def _boot(self, bound: Bound, request: Bind) -> None:
+    async def _start(self, bound: Bound, request: Bind) -> None:
+        session_id = None
+        try:
+            self._home.prepare()
+            if request.memory is not None:
+                bound.memory.saver.allow(request.memory.upload)
+                async with asyncio.timeout(self._settings.restore_seconds):
+                    manifest = await bound.memory.restore(request.memory)
+                session_id = manifest.session_id if manifest else None
+        except (StorageError, PackingError, TimeoutError, OSError) as exc:
+            # To start with nothing would be to lose it: what is saved then is newer.
+            logger.critical("not restored: %s: %s", type(exc).__name__, exc)
+            self.end(ExitCode.NOT_RESTORED)
+            return
+        if self._state is State.RESTORING:
+            self._enter(State.BOOTING)
+        await self._boot(bound, request, session_id)
+
+    async def _boot(self, bound: Bound, request: Bind, session_id: str | None) -> None:
         try:
             async with asyncio.timeout(self._settings.boot_seconds):
-                self._home.prepare()
                 bound.connection.prepare(request.codex)
-                self._opencode_version, self._session_id = await bound.supervisor.boot()
+                self._opencode_version, self._session_id = await bound.supervisor.boot(session_id)
                 opencode = await bound.supervisor.opencode(self._settings.held_seconds)
                 await bound.connection.started(opencode.client)
         except (OpenCodeError, TimeoutError, OSError) as exc:
@@ -267,7 +311,18 @@ class Sandbox:
             return
         self._proxy.open(upstreams(request.model, request.keys, request.base_urls))
         self._tasks.spawn(bound.credentials.guard())
+        bound.memory.saver.begin()
         self._enter(State.READY)
+
+    def _describe(self, **saved: Any) -> Manifest:
+        return Manifest(
+            thread=thread_hash(self.thread_id or ""),
+            generation=self.generation or 0,
+            opencode_version=self._opencode_version or "",
+            session_id=self._session_id or "",
+            saved_at=int(time.time()),
+            **saved,
+        )
 
     def _end_with_opencode(self) -> None:
         self.end(ExitCode.BOOT_FAILED if self._state is State.BOOTING else ExitCode.OPENCODE_DIED)

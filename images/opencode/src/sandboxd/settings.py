@@ -45,6 +45,17 @@ class Settings(BaseSettings):
     """How long one may take, to or from a bucket too."""
     git_over_http: bool = False
     """Repositories at loopback addresses may be fetched by plain http: for tests."""
+    memory_bytes: int = 1024**3
+    """The largest archive of workspace and database; the control plane's form says the same."""
+    memory_content_bytes: int = 4 * 1024**3
+    memory_entries: int = 200_000
+    save_seconds: float = 60
+    """At least so long from one save to the next."""
+    settle_seconds: float = 1
+    """So long after a turn it may be saved."""
+    finish_seconds: float = 15
+    """How long the save at the end may take, which ECS waits for (StopTimeout)."""
+    restore_seconds: float = 120
     log_events: int = 20_000
     log_bytes: int = 16 * 1024 * 1024
     body_bytes: int = 8 * 1024 * 1024

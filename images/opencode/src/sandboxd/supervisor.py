@@ -88,9 +88,11 @@ class Supervisor:
             raise NotReadyError from None
         return self._opencode
 
-    async def boot(self) -> tuple[str, str]:
+    async def boot(self, session_id: str | None = None) -> tuple[str, str]:
         """
         Start the server, warm it up and return its version and the id of the thread's session.
+
+        *session_id* is what that was before.
 
         Raises:
             OpenCodeError: it cannot be started, or fails.
@@ -99,10 +101,10 @@ class Supervisor:
         conversation = Conversation(self._opencode.client)
         warm_up = await conversation.begin_warm_up()
         with self._proxy.warming():
-            session_id, _ = await asyncio.gather(conversation.find_or_create(), conversation.warm_up(warm_up))
+            found, _ = await asyncio.gather(conversation.find_or_create(session_id), conversation.warm_up(warm_up))
         await self._read_events(ignored=warm_up)
         self._available.set()
-        return version, session_id
+        return version, found
 
     async def restart(self, reason: str, *, between: Callable[[], object], launch: Launch | None = None) -> None:
         """

@@ -68,6 +68,14 @@ class Disconnected(BaseModel):
     removed: bool
 
 
+class Forgotten(BaseModel):
+    """How many versions of a thread's workspace and conversation were kept, and are no more."""
+
+    model_config = ConfigDict(frozen=True)
+
+    removed: int
+
+
 class Resealed(BaseModel):
     """How many grants of a page were sealed anew, were current already, or cannot be opened; behind which to go on."""
 
@@ -90,7 +98,7 @@ class Refusal(BaseModel):
 
 
 class Reply(BaseModel):
-    """Exactly one of the seven."""
+    """Exactly one of the eight."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -101,6 +109,7 @@ class Reply(BaseModel):
     disconnected: Disconnected | None = None
     configured: bool = False
     resealed: Resealed | None = None
+    forgotten: Forgotten | None = None
 
     @classmethod
     def of_ensure(cls, answer: Access | Starting) -> "Reply":
@@ -190,6 +199,17 @@ class SandboxControlClient:
         """
         reply = self._invoke(operation="disconnect", thread_id=thread_id)
         return reply.disconnected is not None and reply.disconnected.removed
+
+    def forget(self, thread_id: str) -> int:
+        """
+        Delete what is kept of the thread's sandboxes, and return how many versions that were.
+
+        Raises:
+            OpenCodeError: the sandbox that runs would go on saving; nothing was deleted then.
+            SandboxUnavailableError: they cannot be deleted just now, or sandbox_ctl does not answer.
+        """
+        reply = self._invoke(operation="forget", thread_id=thread_id)
+        return reply.forgotten.removed if reply.forgotten else 0
 
     def configure(self, thread_id: str) -> None:
         """
