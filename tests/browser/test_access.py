@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.composing import send
 from tests.browser.conftest import FakeStack
 
 OPERATED = {"button", "checkbox", "combobox", "link", "radio", "searchbox", "switch", "tab", "textbox"}
@@ -35,11 +36,6 @@ def opened(page: Page, fake_stack: FakeStack) -> Page:
     page.goto(fake_stack.web_url)
     expect(page.get_by_role("heading", name="A new thread")).to_be_visible()
     return page
-
-
-def send(page: Page, text: str) -> None:
-    page.get_by_label("Message", exact=True).fill(text)
-    page.keyboard.press("Enter")
 
 
 def welcome(_: Page) -> None:

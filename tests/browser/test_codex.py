@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, Response, expect
 
 from local.idp.tokens import JWT_PREFIX, REFRESH_PREFIX
 from local.stack.stack_file import StackFile
+from tests.browser.composing import send
 from tests.e2e.own_sandbox import own_sandbox
 from tests.networks import networks_work
 from tests.waiting import eventually
@@ -92,8 +93,7 @@ def test_codex_answers_once_a_user_has_signed_in(page: Page, dialog: Locator, st
     page.get_by_role("button", name=re.compile("^Model: GPT")).click()
     expect(page.get_by_role("radio", name=re.compile("^GPT.* ChatGPT · default$"))).to_be_checked()
     page.keyboard.press("Escape")
-    page.get_by_label("Message", exact=True).fill("say hello from Codex")
-    page.keyboard.press("Enter")
+    send(page, "say hello from Codex")
     expect(page.get_by_label("Answer")).to_contain_text("hello from Codex", timeout=START_MS)
     expect(page.get_by_text(re.compile("^openai/gpt"))).to_be_visible()
 

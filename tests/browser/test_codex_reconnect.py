@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 
+from tests.browser.composing import send
 from tests.browser.conftest import FakeStack
 from tests.browser.fake_codex import FakeCodex
 from tests.waiting import eventually
@@ -36,11 +37,6 @@ def opened(page: Page, fake_stack: FakeStack, codex: FakeCodex) -> Page:
     expect(page.get_by_role("button", name="ChatGPT connected")).to_be_visible()
     eventually(lambda: codex.sockets)
     return page
-
-
-def send(page: Page, text: str) -> None:
-    page.get_by_label("Message", exact=True).fill(text)
-    page.keyboard.press("Enter")
 
 
 def press(inside: Page | Locator, name: str) -> None:

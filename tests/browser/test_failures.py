@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.composing import send
 from tests.browser.conftest import FakeStack
 from tests.waiting import eventually
 
@@ -16,11 +17,6 @@ def opened(page: Page, fake_stack: FakeStack) -> Page:
     page.goto(fake_stack.web_url)
     expect(page.get_by_role("heading", name="A new thread")).to_be_visible()
     return page
-
-
-def send(page: Page, text: str) -> None:
-    page.get_by_label("Message").fill(text)
-    page.get_by_role("button", name="Send").click()
 
 
 def test_the_sandboxs_state_is_shown(opened: Page) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.composing import send
 from tests.stacks import run_stack, stack_file
 
 pytestmark = pytest.mark.long
@@ -24,8 +25,7 @@ def test_page_does_not_wait_for_what_was_killed(page: Page, state: Path, victim:
     assert run_stack("up", state=state).returncode == 0
     stack = stack_file(state)
     page.goto(stack.web_url)
-    page.get_by_label("Message").fill(f"slow {pause}: and steady")
-    page.keyboard.press("Enter")
+    send(page, f"slow {pause}: and steady")
     answer = page.get_by_label("Answer")
     expect(answer).to_have_text("Slowly:", timeout=START_MS)
 
@@ -37,8 +37,7 @@ def test_page_does_not_wait_for_what_was_killed(page: Page, state: Path, victim:
 
     assert run_stack("up", state=state).returncode == 0
     page.reload()
-    page.get_by_label("Message").fill("say we are back")
-    page.keyboard.press("Enter")
+    send(page, "say we are back")
     expect(answer.last).to_have_text("we are back", timeout=START_MS)
 
 
@@ -50,8 +49,7 @@ def test_lack_of_room_is_told_and_can_be_tried_again(page: Page, state: Path) ->
     faults = {"run_task": "no_capacity", "count": 3}
     httpx.post(f"http://127.0.0.1:{stack.ports['ecs']}/_local/faults", json=faults).raise_for_status()
     page.goto(stack.web_url)
-    page.get_by_label("Message").fill("say there is room")
-    page.keyboard.press("Enter")
+    send(page, "say there is room")
     expect(page.get_by_role("alert")).to_contain_text("no room for another sandbox", timeout=START_MS)
     expect(page.get_by_role("alert")).to_contain_text("sandbox_unavailable")
 

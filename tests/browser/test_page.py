@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from local.stack.stack_file import StackFile
+from tests.browser.composing import send
 
 # A first message starts a sandbox, which on a busy machine takes its time.
 ANSWER_MS = 60_000
@@ -23,8 +24,7 @@ def test_a_message_is_answered_while_one_watches(page: Page, stack: StackFile) -
     page.get_by_text("A demo model answers").click()
     expect(page.get_by_text("MODEL_BASE_URL=")).to_be_visible()
 
-    page.get_by_label("Message").fill("stream 150 words")
-    page.keyboard.press("Enter")
+    send(page, "stream 150 words")
 
     answer = page.get_by_label("Answer")
     expect(page.get_by_label("You")).to_have_text("stream 150 words")
@@ -47,8 +47,7 @@ def test_a_tab_that_opens_with_the_answer_shows_it_once(page: Page, stack: Stack
     A second tab that opens in the moment the first one sends has the question and the whole answer, and nothing twice.
     """
     page.goto(stack.web_url)
-    page.get_by_label("Message").fill("say hello")
-    page.keyboard.press("Enter")
+    send(page, "say hello")
     expect(page.get_by_label("Answer")).to_have_text("hello", timeout=ANSWER_MS)
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     tabs = [page.context.new_page() for _ in range(3)]
@@ -73,8 +72,7 @@ def test_an_answer_goes_on_after_a_reload(page: Page, stack: StackFile) -> None:
     A page that is reloaded in the middle of an answer shows what came and the rest as it comes.
     """
     page.goto(stack.web_url)
-    page.get_by_label("Message").fill("slow 6: and steady wins")
-    page.keyboard.press("Enter")
+    send(page, "slow 6: and steady wins")
     answer = page.get_by_label("Answer")
     expect(answer).to_have_text("Slowly:", timeout=ANSWER_MS)
 
@@ -85,19 +83,39 @@ def test_an_answer_goes_on_after_a_reload(page: Page, stack: StackFile) -> None:
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
+def test_an_answer_that_ends_while_a_page_opens_is_shown(page: Page, stack: StackFile) -> None:
+    """
+    It is not in the conversation that the page has read, and has ended before the page is connected.
+    """
+    page.goto(stack.web_url)
+    send(page, "slow 6: and steady wins")
+    expect(page.get_by_label("Answer")).to_have_text("Slowly:", timeout=ANSWER_MS)
+    read: list[tuple[Route, APIResponse]] = []
+    opening = page.context.new_page()
+    opening.route("**/get-messages*", lambda route: read.append((route, route.fetch())), times=1)
+    opening.goto(page.url, wait_until="commit")
+
+    expect(page.get_by_label("Answer")).to_have_text("Slowly: and steady wins", timeout=ANSWER_MS)
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+    ((route, conversation),) = read
+    assert [message["role"] for message in conversation.json()] == ["user"]
+    route.fulfill(response=conversation)
+
+    expect(opening.get_by_label("Answer")).to_have_text("Slowly: and steady wins")
+    expect(opening.get_by_text("No answer came")).to_be_hidden()
+
+
 def test_an_answer_can_be_stopped(page: Page, stack: StackFile) -> None:
     """
     Stop ends the answer; the next message is answered.
     """
     page.goto(stack.web_url)
-    page.get_by_label("Message").fill("slow: too slow")
-    page.keyboard.press("Enter")
+    send(page, "slow: too slow")
     answer = page.get_by_label("Answer")
     expect(answer).to_have_text("Slowly:", timeout=ANSWER_MS)
 
     page.get_by_role("button", name="Stop", exact=True).click()
-    page.get_by_label("Message").fill("say it is over")
-    page.keyboard.press("Enter")
+    send(page, "say it is over")
 
     expect(answer.last).to_have_text("it is over", timeout=ANSWER_MS)
     expect(answer.first).to_have_text("Slowly:")

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.composing import send
 from tests.browser.conftest import FakeStack
 
 WHOLE = "This is the whole answer."
@@ -19,11 +20,6 @@ def opened(page: Page, fake_stack: FakeStack) -> Page:
     page.goto(fake_stack.web_url)
     expect(page.get_by_role("heading", name="A new thread")).to_be_visible()
     return page
-
-
-def send(page: Page, text: str) -> None:
-    page.get_by_label("Message", exact=True).fill(text)
-    page.keyboard.press("Enter")
 
 
 def test_a_failure_is_told_with_its_code(opened: Page) -> None:
@@ -112,8 +108,10 @@ def test_why_a_sandbox_ended_is_told(opened: Page, fake_stack: FakeStack) -> Non
     """
     A start that failed says why, and can be tried again.
     """
+    button = opened.get_by_role("button", name="Sandbox stopped")
+    expect(button).to_be_visible()
     fake_stack.chat.sandbox = {"state": "failed", "reason": "There is no room for another sandbox just now."}
-    opened.get_by_role("button", name="Sandbox stopped").click()
+    button.click()
     panel = opened.get_by_role("dialog", name="Sandbox")
 
     expect(panel).to_contain_text("There is no room for another sandbox just now.")

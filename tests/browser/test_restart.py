@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from local.stack.aws_clients import client
 from local.stack.stack_file import StackFile
+from tests.browser.composing import send
 from tests.stacks import run_stack, stack_file
 from tests.waiting import eventually
 
@@ -26,8 +27,7 @@ def test_conversation_goes_on_when_everything_was_stopped_and_started_again(page
     """The open page comes back to it by itself; a new sandbox answers, and knows what was said before."""
     assert run_stack("up", state=state).returncode == 0
     page.goto(stack_file(state).web_url)
-    page.get_by_label("Message").fill("say good morning")
-    page.keyboard.press("Enter")
+    send(page, "say good morning")
     answer = page.get_by_label("Answer")
     expect(answer).to_have_text("good morning", timeout=START_MS)
     expect(page.get_by_role("button", name="Send")).to_be_visible()
@@ -42,8 +42,7 @@ def test_conversation_goes_on_when_everything_was_stopped_and_started_again(page
     expect(lost).to_be_hidden(timeout=PATIENCE_MS)
     expect(answer).to_have_text("good morning")
 
-    page.get_by_label("Message").fill("what did I say first?")
-    page.keyboard.press("Enter")
+    send(page, "what did I say first?")
     expect(page.locator(".facts")).to_have_count(2, timeout=START_MS)
     expect(answer.last).to_contain_text("say good morning")
     expect(page.get_by_text("the agent no longer knows what was said before")).to_be_hidden()

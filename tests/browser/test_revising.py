@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from local.stack.stack_file import StackFile
+from tests.browser.composing import send
 from tests.browser.conftest import profile
 
 # The first answer waits for the sandbox to start, which on a busy machine takes its time.
@@ -22,16 +23,11 @@ def page(browser: Browser, stack: StackFile) -> Iterator[Page]:
     """The page with a thread in which two questions were answered."""
     with profile(browser) as page:
         page.goto(stack.web_url)
-        ask(page, "say one")
+        send(page, "say one")
         expect(answers(page)).to_have_text(["one"], timeout=START_MS)
-        ask(page, HOW_MANY)
+        send(page, HOW_MANY)
         expect(answers(page)).to_have_text(["one", sent(2)], timeout=ANSWER_MS)
         yield page
-
-
-def ask(page: Page, text: str) -> None:
-    page.get_by_label("Message", exact=True).fill(text)
-    page.keyboard.press("Enter")
 
 
 def answers(page: Page) -> Locator:
@@ -79,7 +75,7 @@ def test_a_question_is_edited(page: Page, stack: StackFile) -> None:
     for each in (page, other):
         expect(questions(each)).to_have_text(["say it otherwise"], timeout=ANSWER_MS)
         expect(answers(each)).to_have_text(["it otherwise"], timeout=ANSWER_MS)
-    ask(page, HOW_MANY)
+    send(page, HOW_MANY)
     expect(answers(page).last).to_have_text(sent(2), timeout=ANSWER_MS)
     other.close()
 
@@ -101,7 +97,7 @@ def test_a_conversation_is_cleared_in_the_middle_of_an_answer(page: Page, stack:
         page.evaluate("address => { open(address); }", page.url)
     other = opened.value
     expect(questions(other)).to_have_count(2)
-    ask(page, "slow 30: and steady")
+    send(page, "slow 30: and steady")
     expect(answers(other).last).to_contain_text("Slowly:", timeout=ANSWER_MS)
 
     page.get_by_role("button", name="Clear the conversation").click()
@@ -111,7 +107,7 @@ def test_a_conversation_is_cleared_in_the_middle_of_an_answer(page: Page, stack:
     for each in (page, other):
         expect(each.get_by_role("heading", name="A new thread")).to_be_visible(timeout=ANSWER_MS)
         expect(each.get_by_role("button", name="Stop", exact=True)).to_be_hidden(timeout=ANSWER_MS)
-    ask(page, HOW_MANY)
+    send(page, HOW_MANY)
     for each in (page, other):
         expect(answers(each)).to_have_text([re.compile(re.escape(sent(1)))], timeout=ANSWER_MS)
         expect(questions(each)).to_have_text([HOW_MANY])

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from local.stack.stack_file import StackFile
+from tests.browser.composing import send
 from tests.browser.conftest import profile
 from tests.stacks import ROOT
 
@@ -25,14 +26,9 @@ def page(browser: Browser, stack: StackFile) -> Iterator[Page]:
     """The page with a thread in which the agent has written a program and run it."""
     with profile(browser) as page:
         page.goto(stack.web_url)
-        ask(page, "write hello.py and run it")
+        send(page, "write hello.py and run it")
         expect(page.locator(".facts")).to_be_visible(timeout=START_MS)
         yield page
-
-
-def ask(page: Page, text: str) -> None:
-    page.get_by_label("Message", exact=True).fill(text)
-    page.keyboard.press("Enter")
 
 
 def stop_button(page: Page) -> Locator:
@@ -52,7 +48,7 @@ def test_a_turn_that_runs_can_be_stopped_all_the_while(browser: Browser, stack: 
     """
     with profile(browser) as page:
         page.goto(stack.web_url)
-        ask(page, "slow 3: and steady")
+        send(page, "slow 3: and steady")
         expect(stop_button(page)).to_be_visible(timeout=ANSWER_MS)
         page.evaluate(
             """() => {
@@ -94,7 +90,7 @@ def test_thoughts_are_folded(page: Page) -> None:
     """
     They are there for whoever opens them.
     """
-    ask(page, "think aloud about boxes")
+    send(page, "think aloud about boxes")
     answer = answered(page, 2)
 
     expect(answer.get_by_text("The user wants me to think about boxes")).to_be_hidden()
@@ -106,12 +102,12 @@ def test_an_approval_is_given_in_place(page: Page) -> None:
     """
     What cannot be taken back is asked for: refused it is not done, allowed it is.
     """
-    ask(page, "run: rm -rf attic")
+    send(page, "run: rm -rf attic")
     page.get_by_role("button", name="Refuse").click(timeout=ANSWER_MS)
     refused = answered(page, 3)
     expect(refused.get_by_role("region", name="Run rm -rf attic")).to_contain_text("refused")
 
-    ask(page, "run: rm -rf cellar")
+    send(page, "run: rm -rf cellar")
     page.get_by_role("button", name="Allow once").click(timeout=ANSWER_MS)
     allowed = answered(page, 4)
     expect(allowed.get_by_role("region", name="Run rm -rf cellar")).to_contain_text("exit code 0")
@@ -127,7 +123,7 @@ def test_a_second_tab_sees_the_same_and_can_answer(page: Page) -> None:
     # It has asked whether an answer is under way, and has heard that there is none.
     opening.value.wait_for_event("framereceived", lambda frame: "cf_agent_stream_resume_none" in str(frame))
     expect(other.get_by_label("Answer")).to_have_count(4)
-    ask(page, "ask me which colour I like")
+    send(page, "ask me which colour I like")
     expect(page.get_by_role("group", name="Which colour I like?")).to_be_visible(timeout=ANSWER_MS)
     expect(stop_button(other)).to_be_visible()
 
@@ -160,7 +156,7 @@ def test_code_can_be_taken_along(page: Page) -> None:
     Markdown is shown as it is meant, and code has a button that copies it.
     """
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    ask(page, "show me markdown")
+    send(page, "show me markdown")
     answer = answered(page, 6)
 
     expect(answer.get_by_role("heading", name="What a reply may hold")).to_be_visible()

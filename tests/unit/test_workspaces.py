@@ -91,7 +91,7 @@ def app(controlling, sandbox, clock, table, pausing, s3):
     services = WorkspaceServices(
         commands=CommandService(workspaces=workspaces, rate=rate, new_id=lambda: "e" * 32),
         files=FileService(workspaces=workspaces),
-        transfers=TransferService(workspaces=workspaces, s3=s3, bucket="bucket", new_id=lambda: "f" * 32),
+        transfers=TransferService(workspaces=workspaces, s3=lambda: s3, bucket="bucket", new_id=lambda: "f" * 32),
         checkouts=CheckoutService(workspaces=workspaces, rate=rate, new_id=lambda: "e" * 32),
     )
     return create_app(controlling.service, None, services, sessions=OneUser(), threads=controlling.threads)

@@ -56,7 +56,7 @@ export function Chat(props: ChatProps) {
     onData: (part) => signals.emit(part.type, part.data),
   });
 
-  useRefresh(config, thread, chat.setMessages);
+  const refresh = useRefresh(config, thread, chat.setMessages);
 
   const { watch, ask, settle, turn, brokenOff } = connection;
   // The chat client takes a message for answered when it hears that nothing was under way before it (ai 7.0.173).
@@ -129,6 +129,10 @@ export function Chat(props: ChatProps) {
   };
   const failure = connection.failure ?? (chat.error ? { sentence: chat.error.message, code: null } : null);
   const unanswered = turn === "none" && !busy && !brokenOff && chat.messages.at(-1)?.role === "user";
+  useEffect(() => {
+    // An answer that ended after the conversation was read, and before the connection was there, came with neither.
+    if (unanswered) void refresh();
+  }, [unanswered, refresh]);
 
   return (
     <section className="chat" data-status={chat.status}>

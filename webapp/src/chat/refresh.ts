@@ -9,12 +9,14 @@ const Anything = z.unknown();
 /**
  * Gets the conversation anew when the server says that it has changed by more than fits into a frame: another tab
  * has asked something, or an answer is complete. What is not stored yet, and streams in meanwhile, stays below it.
+ *
+ * @returns what does so at any other time.
  */
 export function useRefresh(
   config: Config,
   thread: string,
   setMessages: (change: (shown: ChatMessage[]) => ChatMessage[]) => void,
-): void {
+): () => Promise<void> {
   const asked = useRef(0);
   const refresh = useCallback(async () => {
     asked.current += 1;
@@ -26,4 +28,5 @@ export function useRefresh(
     setMessages((shown) => [...stored, ...shown.filter(({ id }) => !known.has(id))]);
   }, [config, thread, setMessages]);
   useSignal("data-history", Anything, () => void refresh());
+  return refresh;
 }

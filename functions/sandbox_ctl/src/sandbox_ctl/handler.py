@@ -123,7 +123,7 @@ resealing = ResealService(grants=grants, lender=lender, sealer=sealer)
 
 @cache
 def s3() -> "S3Client":
-    """Return the client for what is kept of sandboxes, of the kind whose signatures every region takes."""
+    """Return the client for what goes into and out of sandboxes, of the kind whose signatures every region takes."""
     config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"}, signature_version="s3v4")
     return boto3.client("s3", config=config)
 
@@ -155,7 +155,7 @@ workspace = WorkspaceServices(
     files=FileService(workspaces=workspaces),
     transfers=TransferService(
         workspaces=workspaces,
-        s3=boto3.client("s3", config=Config(signature_version="s3v4")),
+        s3=s3,
         bucket=settings.sandbox_bucket_name,
     ),
     checkouts=CheckoutService(workspaces=workspaces, rate=execs),

@@ -27,7 +27,6 @@ class Settings(BaseSettings):
     flags_application: str
     flags_environment: str
     flags_profile: str
-    sandbox_bucket_name: str
     execs_per_minute: int
 
     @property

@@ -52,10 +52,10 @@ class _Transfer(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferService:
-    """Moves them."""
+    """Moves them; *s3* makes the client, or returns the one it made."""
 
     workspaces: WorkspaceClient
-    s3: "S3Client"
+    s3: "Callable[[], S3Client]"
     bucket: str
     new_id: Callable[[], str] = lambda: uuid4().hex
 
@@ -102,7 +102,7 @@ class TransferService:
 
     def _url(self, method: str, key: str, **more: Any) -> str:
         params = {"Bucket": self.bucket, "Key": key, **more}
-        return self.s3.generate_presigned_url(method, Params=params, ExpiresIn=URL_SECONDS)
+        return self.s3().generate_presigned_url(method, Params=params, ExpiresIn=URL_SECONDS)
 
 
 def _key(thread_id: str, upload_id: str) -> str:

@@ -1,0 +1,10 @@
+"""Writing to the agent, as a person does."""
+
+from playwright.sync_api import Page, expect
+
+
+def send(page: Page, text: str) -> None:
+    """Write a message and send it, once the page takes one: while an answer comes it keeps what is written."""
+    page.get_by_label("Message", exact=True).fill(text)
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_enabled()
+    page.keyboard.press("Enter")
