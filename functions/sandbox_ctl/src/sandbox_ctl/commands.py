@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from sandbox_ctl.rates import RateStore
 from sandbox_ctl.workspaces import WorkspaceClient, WorkspacePath
 from threadbox.errors import InvalidRequestError
+from threadbox.telemetry import logger
 
 SYNC_SECONDS = 25
 DEFAULT_SECONDS = 20
@@ -116,7 +117,10 @@ class CommandService:
             raise InvalidRequestError(f"timeout_seconds: more than {SYNC_SECONDS} only with Prefer: respond-async")
         self.rate.take(thread_id)
         body = _Order.model_validate({**order.model_dump(), "timeout_seconds": seconds})
-        return self.workspaces.call(thread_id, "POST", "/sandboxd/exec", ExecResult, body, seconds=seconds)
+        result = self.workspaces.call(thread_id, "POST", "/sandboxd/exec", ExecResult, body, seconds=seconds)
+        told = {"exit_code": result.exit_code, "duration_ms": result.duration_ms}
+        logger.info("command ended", thread_id=thread_id, **told)
+        return result
 
     def start(self, thread_id: str, order: Exec) -> ExecStarted:
         """
@@ -129,6 +133,7 @@ class CommandService:
         seconds = order.timeout_seconds or ASYNC_SECONDS
         body = _Order.model_validate({**order.model_dump(), "timeout_seconds": seconds, "exec_id": self.new_id()})
         state = self.workspaces.call(thread_id, "POST", "/sandboxd/exec", ExecState, body, seconds=1)
+        logger.info("command started", thread_id=thread_id, exec_id=state.exec_id)
         return ExecStarted(exec_id=state.exec_id)
 
     def look(self, thread_id: str, exec_id: str, *, after: str, wait: int) -> ExecState:

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from sandboxd.children import Children
 from sandboxd.errors import NoExecError, NotReadyError, PathConflictError, SandboxdError, TooManyExecsError
 from sandboxd.launcher import END_SECONDS, KILLED, Ended, Order
 from sandboxd.output import Kept
+from sandboxd.pipes import input_of, pipe
 from sandboxd.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -112,29 +113,33 @@ class Command:
             self._changed.set()
 
     async def _run(self) -> Ended:
-        process = await self._children.start(
-            "sandboxd.launcher",
-            str(self._theirs.fileno()),
-            stdin=DEVNULL if self._program.stdin is None else PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            descriptors=(self._theirs.fileno(),),
-        )
-        self._theirs.close()
-        timeout = asyncio.get_running_loop().call_later(self._program.timeout, self._time_out)
-        streams = [
-            asyncio.create_task(self._keep(process.stdout, self.stdout)),
-            asyncio.create_task(self._keep(process.stderr, self.stderr)),
-        ]
-        feeding = asyncio.create_task(self._feed(process))
-        try:
-            return await self._command(process)
-        finally:
-            timeout.cancel()
-            feeding.cancel()
-            _, late = await asyncio.wait(streams, timeout=DRAIN_SECONDS)
-            for task in late:
-                task.cancel()
+        async with pipe(self._home) as stdout, pipe(self._home) as stderr:
+            try:
+                with input_of(self._program.stdin) as stdin:
+                    process = await self._children.start(
+                        "sandboxd.launcher",
+                        str(self._theirs.fileno()),
+                        stdin=stdin,
+                        stdout=stdout.descriptor,
+                        stderr=stderr.descriptor,
+                        descriptors=(self._theirs.fileno(),),
+                    )
+            finally:
+                for descriptor in (stdout.descriptor, stderr.descriptor):
+                    os.close(descriptor)
+                self._theirs.close()
+            timeout = asyncio.get_running_loop().call_later(self._program.timeout, self._time_out)
+            streams = [
+                asyncio.create_task(self._keep(stdout.reader, self.stdout)),
+                asyncio.create_task(self._keep(stderr.reader, self.stderr)),
+            ]
+            try:
+                return await self._command(process)
+            finally:
+                timeout.cancel()
+                _, late = await asyncio.wait(streams, timeout=DRAIN_SECONDS)
+                for task in late:
+                    task.cancel()
 
     async def _command(self, process: Process) -> Ended:
         """Order it, and wait for its end: a launcher that is told to kill has its bound, and so has this wait."""
@@ -166,19 +171,10 @@ class Command:
         ended: Ended = json.loads(said or b"{}")
         return ended
 
-    async def _keep(self, stream: asyncio.StreamReader | None, kept: Kept) -> None:
-        assert stream is not None  # noqa: S101 - it is a pipe, by construction
-        while piece := await stream.read(PIECE_BYTES):
+    async def _keep(self, reader: asyncio.StreamReader, kept: Kept) -> None:
+        while piece := await reader.read(PIECE_BYTES):
             kept.add(piece)
             self._changed.set()
-
-    async def _feed(self, process: Process) -> None:
-        if process.stdin is not None and self._program.stdin is not None:
-            # It need not read to the end.
-            with contextlib.suppress(ConnectionError):
-                process.stdin.write(self._program.stdin)
-                await process.stdin.drain()
-            process.stdin.close()
 
     def _time_out(self) -> None:
         self._timed_out = True

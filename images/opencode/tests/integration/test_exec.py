@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,39 @@ def test_command_is_given_what_was_asked_for(sandboxd: Sandboxd) -> None:
 def test_command_that_reads_nothing_is_not_waited_for(sandboxd: Sandboxd) -> None:
     """However much it could have read."""
     assert run(sandboxd, "true", stdin="x" * 1_000_000)["exit_code"] == 0
+
+
+def test_streams_can_be_opened_by_name(sandboxd: Sandboxd) -> None:
+    """As programs do that know of no other way."""
+    result = run(sandboxd, "cat /dev/stdin > /dev/stdout; echo err > /dev/stderr", stdin="in")
+
+    assert (result["exit_code"], result["stdout"], result["stderr"]) == (0, "in", "err\n")
+
+
+def test_output_that_was_given_away_is_not_waited_for(sandboxd: Sandboxd) -> None:
+    """Somebody else, whom the command did not start, holds its streams; it has ended all the same."""
+    give = """import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+s.connect("taker")
+socket.send_fds(s, [b"x"], [0, 1, 2])
+print("given")
+"""
+    workspace = sandboxd.directory / "workspace"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as taker:
+        taker.bind(str(workspace / "taker"))
+        (workspace / "taker").chmod(0o777)
+        taker.listen()
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(run, sandboxd, f"python3 -c '{give}'")
+            connection, _ = taker.accept()
+            with connection:
+                _, taken, _, _ = socket.recv_fds(connection, 1, 3)
+                result = running.result(20)
+        for descriptor in taken:
+            os.close(descriptor)
+
+    assert (result["exit_code"], result["stdout"]) == (0, "given\n")
+    assert result["duration_ms"] < 10_000
 
 
 def test_command_is_the_agents(sandboxd: Sandboxd) -> None:
