@@ -251,8 +251,9 @@ class Sandbox:
     def reap_orphans(self) -> None:
         """Collect ended processes that have no parent left; for SIGCHLD."""
         pid = self._bound.supervisor.pid if self._bound else None
-        if self._bound is not None and pid is not None:
-            orphans.reap((pid, *self._bound.memory.packing.pids))
+        # A child that has only just been started is not known by its id yet: orphans wait for the next signal.
+        if self._bound is not None and pid is not None and not self._bound.memory.packing.running:
+            orphans.reap((pid,))
 
     def _ready(self) -> Bound:
         if self._bound is None or self._state is not State.READY:
