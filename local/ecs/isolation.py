@@ -43,7 +43,8 @@ class Isolation:
         """Whether the agent can be a user other than the one sandboxd runs as."""
         if not self.root:
             return False
-        return self.namespaces or (_open_to_all(image.opencode) and _open_to_all(directory))
+        parts = (image.opencode, image.python.resolve(), image.source / "sandboxd", directory)
+        return self.namespaces or all(_open_to_all(part) for part in parts)
 
     def protection(self, image: Image, directory: Path) -> list[str]:
         """In plain words, what a sandbox here is *not* kept from."""
@@ -82,6 +83,8 @@ def bubblewrap(image: Image, directory: Path, *, root: bool, info_fd: int) -> li
     ]  # fmt: skip
     for prefix in image.interpreter_prefixes():
         if not prefix.is_relative_to("/usr"):
+            # What packs and unpacks the workspace runs as the agent, in sandboxd's interpreter.
+            options += _folders(*(str(place) for place in reversed(prefix.parents) if place != Path("/")))
             options += ["--ro-bind", str(prefix), str(prefix)]
     return options + _privileges(root=root)
 

@@ -139,11 +139,12 @@ def test_key_of_the_vault_is_rotated_kept_and_good_for_bound_data_keys_only(temp
     assert any("kms:Encrypt" in _actions(statement) for statement in denied)
 
 
-def test_bodies_are_private_encrypted_and_deleted_for_good(template):
-    """Nobody gets in but over TLS and by a role of this stack; no versions are kept of what was deleted."""
-    bucket = template["Resources"]["BodiesBucket"]
+@pytest.mark.parametrize("name", ["BodiesBucket", "SandboxBucket"])
+def test_buckets_are_private_encrypted_and_what_is_deleted_is_gone(template, name):
+    """Nobody gets in but over TLS and by a role of this stack; no versions are kept, and nothing ends by itself."""
+    bucket = template["Resources"][name]
     properties = bucket["Properties"]
-    (statement,) = template["Resources"]["BodiesBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (statement,) = template["Resources"][f"{name}Policy"]["Properties"]["PolicyDocument"]["Statement"]
 
     assert {True} == set(properties["PublicAccessBlockConfiguration"].values())
     assert 4 == len(properties["PublicAccessBlockConfiguration"])

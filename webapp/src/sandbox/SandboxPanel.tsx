@@ -18,7 +18,6 @@ const PHASES: Record<string, string> = {
   pulling: "fetching its image",
   claiming: "connecting to it",
   restoring: "bringing its files back",
-  restoring: "bringing back its files and what was said",
   booting: "starting OpenCode in it",
 };
 

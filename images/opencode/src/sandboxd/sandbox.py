@@ -266,8 +266,11 @@ class Sandbox:
         """Collect ended processes that have no parent left; for SIGCHLD."""
         pid = self._bound.supervisor.pid if self._bound else None
         waited_for = self._services.children.known
-        if self._bound is not None and pid is not None and waited_for is not None:
-            orphans.reap((pid, *waited_for, *self._bound.memory.packing.pids))
+        if self._bound is None or pid is None or waited_for is None:
+            return
+        # A child that has only just been started is not known by its id yet: orphans wait for the next signal.
+        if not self._bound.memory.packing.running:
+            orphans.reap((pid, *waited_for))
 
     @contextlib.contextmanager
     def _busy(self, _what: str) -> Iterator[None]:

@@ -107,11 +107,3 @@ def test_memory_that_cannot_be_asked_for_ends_the_start(model: ScriptedModel, bu
         assert sandboxd.bind(model, memory=memory).json()["state"] == "restoring"
         assert sandboxd.process.wait(20) == 6
         assert "127.0.0.1:9" not in sandboxd.log()
-
-
-def test_memory_that_is_broken_is_told_as_lost(model: ScriptedModel, bucket: Bucket, directory: Path) -> None:
-    """The sandbox starts empty."""
-    name = f"{bucket.prefix(THREAD, 1)}{1:010d}/{MANIFEST}"
-    bucket.objects[name] = b"{"
-    with running(ControlPlane(gen=2), directory) as sandboxd:
-        assert begun(sandboxd, model, bucket)["memory"]["restored"] == "lost"

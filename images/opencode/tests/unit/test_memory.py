@@ -161,7 +161,7 @@ async def test_changes_come_together(make: Make, bucket: Bucket) -> None:
     bucket.through.clear()
     sandboxed.say("one")
     sandboxed.saver.see(IDLE)
-    await sandboxed.until(lambda: bool(sandboxed.saver._packing.pids))
+    await sandboxed.until(lambda: bool(sandboxed.saver._packing.running))
     for text in ("two", "three", "four"):
         sandboxed.say(text)
         sandboxed.saver.see(IDLE)
@@ -185,11 +185,13 @@ async def test_change_outside_of_a_turn_is_saved_too(make: Make, bucket: Bucket)
 
 async def test_end_saves_once_more(make: Make, bucket: Bucket) -> None:
     """What processes of the agent's wrote after the last turn is kept."""
-    sandboxed = make()
+    sandboxed = make(every_seconds=5)
     await saved(sandboxed, bucket, "one")
     (sandboxed.home.workspace / "late").write_text("late")
     await sandboxed.tasks.close()
     await sandboxed.saver.finish()
+    await sandboxed.saver.finish()
+    assert len(bucket.kept(THREAD)) == 2
     after = make(generation=2)
     await after.restorer.restore(bucket.versions(THREAD))
 
@@ -249,7 +251,7 @@ async def test_nothing_is_saved_of_a_thread_that_is_deleted(make: Make, bucket: 
     bucket.through.clear()
     sandboxed.say("two")
     sandboxed.saver.see(IDLE)
-    await sandboxed.until(lambda: bool(sandboxed.saver.unsaved and sandboxed.saver._packing.pids))
+    await sandboxed.until(lambda: bool(sandboxed.saver.unsaved and sandboxed.saver._packing.running))
     await sandboxed.saver.discard()
     bucket.objects.clear()
     bucket.through.set()

@@ -49,8 +49,8 @@ class Packing:
     limits: Limits
     size: int
     """The largest archive, in bytes."""
-    pids: set[int] = field(default_factory=set)
-    """Of the children that run: they are waited for here and nowhere else."""
+    running: set[str] = field(default_factory=set)
+    """The programs that run now. Their ends are waited for here, and must not be collected as orphans'."""
 
     async def pack(self, archive: BinaryIO) -> Report:
         """
@@ -78,7 +78,13 @@ class Packing:
 
     async def _run(self, program: str, archive: BinaryIO) -> Report:
         archive.seek(0)
-        descriptor = archive.fileno()
+        self.running.add(program)
+        try:
+            return await self._finished(program, archive.fileno())
+        finally:
+            self.running.discard(program)
+
+    async def _finished(self, program: str, descriptor: int) -> Report:
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", f"sandboxd.memory.{program}"),
@@ -95,14 +101,12 @@ class Packing:
             )
         except OSError as exc:
             raise PackingError(f"{program} cannot be started: {exc.strerror}") from exc
-        self.pids.add(process.pid)
         try:
             said, complained = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-            self.pids.discard(process.pid)
         if process.returncode == REFUSED:
             raise RefusedError(_reason(said))
         if process.returncode != 0:

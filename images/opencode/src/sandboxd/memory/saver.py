@@ -65,6 +65,7 @@ class Saver:
         self._turn_ended = False
         self._mark: tuple[int, ...] = ()
         self._not_before = 0.0
+        self._finished_at = float("-inf")
         self._one_at_a_time = asyncio.Lock()
         self._loop: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -118,14 +119,18 @@ class Saver:
         """
         Save now, for an end, if anything changed since the beginning; for so many seconds at most.
 
-        What was saved already is saved once more, as processes of the agent's may have gone on after its last turn.
+        What was saved already is saved once more, as processes of the agent's may have gone on after its last turn;
+        but not twice in a row.
         """
         self._look()
         if not self._saves or not self._changes:
             return
+        if not self.unsaved and self._now() - self._finished_at < self._every_seconds:
+            return
         try:
             async with asyncio.timeout(self._finish_seconds):
                 await self._save()
+            self._finished_at = self._now()
         except TimeoutError:
             self._problem = "there was no time to save"
             logger.error("memory not saved: %s", self._problem)  # noqa: TRY400 - where it was cut off says nothing
