@@ -50,6 +50,7 @@ class Controlling:
     key_id: str = ""
     models: Callable[[], ModelAccess] = ModelAccess
     page: int = 100
+    per_user: int = 3
     appconfig: FakeAppConfig = field(default_factory=FakeAppConfig)
     connections: FakeConnections = field(default_factory=FakeConnections)
     unreadable: list[None] = field(default_factory=list)
@@ -57,7 +58,7 @@ class Controlling:
     pause: Callable[[float], None] | None = None
 
     def __post_init__(self) -> None:
-        self.store = SandboxStore(table=self.table, now=self.now)
+        self.store = SandboxStore(table=self.table, per_user=self.per_user, now=self.now)
         self.grants = GrantStore(table=self.table, now=self.now)
         self.threads = ThreadStore(table=self.table)
         self.policies = PolicyStore(table=self.table)
@@ -95,6 +96,7 @@ class Controlling:
         )
         self.service = SandboxService(
             store=self.store,
+            threads=self.threads,
             rollout=Rollout(threads=self.threads, stores=self.appconfig.store),
             codex=self.codex,
             policies=PolicyService(store=self.store, daemon=self.daemon),

@@ -120,6 +120,14 @@ class FakeLauncher:
     def stop(self, task_arn: str, *, reason: str) -> None:
         self.stopped.append(task_arn)
 
+    def alive(self, thread_id: str | None = None) -> list[Task]:
+        arns = {arn: thread for (thread, _), arn in self.by_token.items()}
+        return [
+            task
+            for arn, task in self.tasks.items()
+            if not task.stopped and thread_id in {None, arns.get(arn)} and arn not in self.stopped
+        ]
+
     def runs(self, task_arn: str, address: str = "127.0.0.1") -> None:
         """Let the task run."""
         self.tasks[task_arn] = Task(arn=task_arn, running=True, stopped=False, address=address)

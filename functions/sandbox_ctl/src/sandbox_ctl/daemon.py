@@ -27,7 +27,7 @@ class DaemonStatus(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task_arn: str
-    state: Literal["unbound", "booting", "ready", "stopping"]
+    state: Literal["unbound", "restoring", "booting", "ready", "stopping"]
     thread_id: str | None
     generation: int | None
     session_id: str | None

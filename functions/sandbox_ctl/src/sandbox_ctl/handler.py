@@ -29,6 +29,7 @@ from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.settings import Settings
 from sandbox_ctl.starts import Starter
+from sandbox_ctl.sweeper import SCHEDULED, Sweeper
 from threadbox.grants import GrantStore
 from threadbox.notices import Notices
 from threadbox.policies import PolicyStore
@@ -43,7 +44,7 @@ settings = Settings()
 table = boto3.resource("dynamodb").Table(settings.table_name)
 secretsmanager = boto3.client("secretsmanager")
 threads = ThreadStore(table=table)
-store = SandboxStore(table=table)
+store = SandboxStore(table=table, per_user=settings.sandboxes_per_user)
 grants = GrantStore(table=table)
 signer = CallSigner(secret=JsonSecret(client=secretsmanager, arn=settings.call_secret_arn))
 model_keys = JsonSecret(client=secretsmanager, arn=settings.model_keys_secret_arn)
@@ -77,7 +78,7 @@ def flags() -> AppConfigStore:
 
 
 launcher = FargateLauncher(
-    ecs=boto3.client("ecs", config=Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 2})),
+    ecs=boto3.client("ecs", config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})),
     cluster=settings.cluster,
     subnets=settings.subnets,
     security_group=settings.sandbox_security_group,
@@ -110,6 +111,7 @@ codex = CodexService(
 resealing = ResealService(grants=grants, lender=lender, sealer=sealer)
 service = SandboxService(
     store=store,
+    threads=threads,
     rollout=Rollout(threads=threads, stores=flags),
     codex=codex,
     policies=PolicyService(store=store, daemon=daemon),
@@ -124,6 +126,13 @@ service = SandboxService(
     signer=signer,
     task_definition=settings.task_definition,
 )
+sweeper = Sweeper(
+    service=service,
+    launcher=launcher,
+    threads=threads,
+    # What each sandbox that runs is to have every few minutes.
+    visits=(),
+)
 _http = Mangum(
     create_app(
         service,
@@ -137,11 +146,14 @@ _http = Mangum(
 
 @logger.inject_lambda_context(clear_state=True)
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
-    """Answer an operation of another function, a request of the HTTP API, or an event of ECS."""
+    """Answer an operation of another function, a request of the HTTP API, an event of ECS, or the schedule."""
     if "operation" in event:
         return perform(service, resealing, event)
     if "requestContext" in event:
         return _http(event, context)
+    if event.get("detail-type") == SCHEDULED:
+        sweeper.sweep()
+        return None
     changed = TaskChanged.model_validate(event)
     if (thread_id := threads.of_hash(changed.detail.started_by)) is not None:
         service.task_changed(thread_id, changed.detail.task_arn)

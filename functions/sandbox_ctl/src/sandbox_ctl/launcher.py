@@ -1,7 +1,7 @@
 """Starting tasks on ECS Fargate, behind an interface small enough for another launcher."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
@@ -23,15 +23,22 @@ CONTAINER = "sandbox"
 
 
 class Task(BaseModel):
-    """A task as the launcher sees it."""
+    """
+    A task as the launcher sees it.
+
+    ``missing``: ECS knows none of that ARN, which counts as stopped. ``created_at`` is epoch seconds.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     arn: str
     running: bool
     stopped: bool
+    missing: bool = False
     address: str | None = None
     reason: str = ""
+    started_by: str = ""
+    created_at: float = 0
 
 
 class Launcher(Protocol):
@@ -45,6 +52,9 @@ class Launcher(Protocol):
 
     def stop(self, task_arn: str, *, reason: str) -> None:
         """Ask the task to end; asking again changes nothing."""
+
+    def alive(self, thread_id: str | None = None) -> list[Task]:
+        """Return the tasks, of one thread or of all, that have not stopped and were not asked to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +109,7 @@ class FargateLauncher:
             raise SandboxUnavailableError("The sandbox's state is not known just now.", retry_after=5) from exc
         if answer["tasks"]:
             return _task(answer["tasks"][0])
-        return Task(arn=task_arn, running=False, stopped=True, reason="The task is gone.")
+        return Task(arn=task_arn, running=False, stopped=True, missing=True, reason="The task is gone.")
 
     def stop(self, task_arn: str, *, reason: str) -> None:
         """
@@ -114,6 +124,25 @@ class FargateLauncher:
             return
         except (ClientError, BotoCoreError) as exc:
             raise SandboxUnavailableError("The sandbox could not be stopped just now.", retry_after=5) from exc
+
+    def alive(self, thread_id: str | None = None) -> list[Task]:
+        """
+        Call ListTasks and DescribeTasks, 100 tasks at a time.
+
+        Raises:
+            SandboxUnavailableError: ECS throttles or cannot be reached.
+        """
+        # A filter by startedBy must be the only one.
+        only: Any = {"startedBy": thread_hash(thread_id)} if thread_id is not None else {}
+        found: list[Task] = []
+        try:
+            for page in self.ecs.get_paginator("list_tasks").paginate(cluster=self.cluster, **only):
+                if page["taskArns"]:
+                    described = self.ecs.describe_tasks(cluster=self.cluster, tasks=page["taskArns"])
+                    found += [_task(task) for task in described["tasks"] if task.get("desiredStatus") != "STOPPED"]
+        except (ClientError, BotoCoreError) as exc:
+            raise SandboxUnavailableError("The sandboxes are not known just now.", retry_after=5) from exc
+        return [task for task in found if not task.stopped]
 
     def _network(self) -> "NetworkConfigurationTypeDef":
         groups = [self.security_group] if self.security_group else []
@@ -139,4 +168,6 @@ def _task(task: "TaskTypeDef") -> Task:
         stopped=status == "STOPPED",
         address=details.get("privateIPv4Address"),
         reason=reason,
+        started_by=task.get("startedBy", ""),
+        created_at=task["createdAt"].timestamp() if "createdAt" in task else 0,
     )

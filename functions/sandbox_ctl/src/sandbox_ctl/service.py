@@ -6,6 +6,7 @@ time, as far as it goes without waiting; the caller hears ``starting`` and comes
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -14,15 +15,19 @@ from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import PORT, audience
 from sandbox_ctl.policies import PolicyService
 from sandbox_ctl.rollout import Rollout
-from sandbox_ctl.sandboxes import Launch, Sandbox, SandboxStore, State
+from sandbox_ctl.lifecycle import ENDED, State
+from sandbox_ctl.sandboxes import Launch, Sandbox, SandboxStore
 from sandbox_ctl.starts import Starter
 from sandbox_ctl.status import Status
 from threadbox.control import Access, Codex, Starting
 from threadbox.errors import ConflictError, OpenCodeError, SandboxUnavailableError, StaleGenerationError
 from threadbox.policies import Policy
 from threadbox.telemetry import logger
+from threadbox.threads import ThreadStore
 
 ATTEMPTS = 5
+STOP_AGAIN = 45
+"""A task that was asked to end has ended by then, its 30 s of grace included; else the asking went wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,7 @@ class SandboxService:
     """What the operations and routes of sandbox_ctl do."""
 
     store: SandboxStore
+    threads: ThreadStore
     rollout: Rollout
     codex: CodexService
     policies: PolicyService
@@ -58,6 +64,7 @@ class SandboxService:
 
         Raises:
             SandboxNotEnabledError, RolloutUnreadableError: one would have to be started, and may not be.
+            RateLimitedError: as much, since the thread's owner has as many as may be.
             SandboxUnavailableError: the start the caller waited for has failed.
             VaultUnreadableError: the thread has a grant that cannot be opened, and nothing is started without it.
             VaultUnavailableError, OpenCodeError: the sandbox's access token is over, and it cannot be given another.
@@ -66,8 +73,8 @@ class SandboxService:
         for _ in range(ATTEMPTS):
             sandbox, policy = self.store.find_with_policy(thread_id)
             if sandbox is not None and sandbox.state in (State.RUNNING, State.STOPPING):
-                sandbox = self._confirm(sandbox) if self._doubted(sandbox, suspect) else sandbox
-            if sandbox is None or sandbox.state in (State.STOPPED, State.FAILED):
+                sandbox = self.confirm(sandbox) if self._doubted(sandbox, suspect) else sandbox
+            if sandbox is None or sandbox.state in ENDED:
                 if sandbox is not None and waiting_for is not None and sandbox.state == State.FAILED:
                     raise _failed(sandbox)
                 self.rollout.admit(thread_id)
@@ -75,7 +82,7 @@ class SandboxService:
                 self._claim(thread_id)
                 continue
             if sandbox.state == State.STARTING:
-                sandbox = self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch) or sandbox
+                sandbox = self.move_on(sandbox) or sandbox
             if sandbox.state == State.FAILED:
                 raise _failed(sandbox)
             if sandbox.state == State.RUNNING and (access := self._use(sandbox, policy, scope, refused)) is not None:
@@ -123,18 +130,21 @@ class SandboxService:
             ConflictError: its task is only just being started.
             SandboxUnavailableError: ECS cannot be asked.
         """
-        sandbox = self.store.find(thread_id)
-        if sandbox is not None and sandbox.state == State.STARTING and sandbox.task_arn is None:
-            # A task that may exist must be known before it can be stopped: RunTask repeated names it.
-            sandbox = self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch)
-            if sandbox is None or sandbox.task_arn is None:
-                raise ConflictError("The sandbox is just being started. Please try again.", retry_after=1)
-        if sandbox is None or sandbox.state in (State.STOPPED, State.FAILED):
-            return sandbox
-        sandbox = self.store.stopping(sandbox) or sandbox
-        self.starter.stop(sandbox, reason="stopped by its user")
-        logger.info("sandbox stopping", thread_id=thread_id, generation=sandbox.generation)
-        return self._confirm(sandbox)
+        for _ in range(ATTEMPTS):
+            sandbox = self.store.find(thread_id)
+            if sandbox is not None and sandbox.state == State.STARTING and sandbox.task_arn is None:
+                # A task that may exist must be known before it can be stopped: RunTask repeated names it.
+                sandbox = self.move_on(sandbox)
+                if sandbox is None or (sandbox.state == State.STARTING and sandbox.task_arn is None):
+                    break
+            if sandbox is None or sandbox.state in ENDED:
+                return sandbox
+            stopping = self.store.stopping(sandbox) if sandbox.state != State.STOPPING else sandbox
+            if stopping is not None:
+                self.starter.stop(stopping, reason="stopped by its user")
+                logger.info("sandbox stopping", thread_id=thread_id, generation=stopping.generation)
+                return self.confirm(stopping)
+        raise ConflictError("The sandbox is just being started. Please try again.", retry_after=1)
 
     def disconnect(self, thread_id: str) -> bool:
         """
@@ -151,7 +161,7 @@ class SandboxService:
                 removed |= self.codex.disconnect(thread_id, sandbox)
             except OpenCodeError:
                 # One that ended, unnoticed until now, has nothing left to let go of.
-                if sandbox is None or self._confirm(sandbox).state == State.RUNNING:
+                if sandbox is None or self.confirm(sandbox).state == State.RUNNING:
                     raise
                 continue
             now_runs = self._running(thread_id)
@@ -177,9 +187,13 @@ class SandboxService:
         if sandbox is None:
             return
         if sandbox.state == State.STARTING:
-            self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch)
+            self.move_on(sandbox)
         elif sandbox.state in (State.RUNNING, State.STOPPING) and sandbox.task_arn == task_arn:
-            self._confirm(sandbox)
+            self.confirm(sandbox)
+
+    def move_on(self, sandbox: Sandbox) -> Sandbox | None:
+        """Go on with a start that nobody works on; None when somebody does."""
+        return self.starter.advance(sandbox, owner=self.new_owner(), launch=self._launch)
 
     def _use(self, sandbox: Sandbox, policy: Policy, scope: Scope, refused: int | None) -> Access | None:
         """Return access to a running sandbox, which has what it needs for *scope*; None when it has ended."""
@@ -190,7 +204,7 @@ class SandboxService:
             return self._access(sandbox, scope, codex)
         except OpenCodeError:
             # It may have ended unnoticed until now.
-            if self._confirm(sandbox).state == State.RUNNING:
+            if self.confirm(sandbox).state == State.RUNNING:
                 raise
             return None
 
@@ -201,16 +215,22 @@ class SandboxService:
     def _doubted(self, sandbox: Sandbox, suspect: int | None) -> bool:
         return sandbox.state == State.STOPPING or suspect == sandbox.generation
 
-    def _confirm(self, sandbox: Sandbox) -> Sandbox:
+    def confirm(self, sandbox: Sandbox) -> Sandbox:
+        """Ask ECS whether the sandbox's task is over, write that down if it is, and return the row as it is then."""
         ended = self.starter.ended(sandbox)
         if ended is None:
+            if sandbox.state == State.STOPPING and self.starter.now() - sandbox.phase_at > STOP_AGAIN:
+                # Whoever wanted it to end died before ECS heard of it, or ECS did not take it.
+                with suppress(SandboxUnavailableError):
+                    self.starter.stop(sandbox, reason="asked to end before")
             return sandbox
         logger.info("sandbox stopped", thread_id=sandbox.thread_id, generation=sandbox.generation, reason=ended)
         return self.store.stopped(sandbox, reason=ended) or self.store.find(sandbox.thread_id) or sandbox
 
     def _claim(self, thread_id: str) -> None:
         owner = self.new_owner()
-        sandbox = self.store.claim(thread_id, launch=self._launch(), owner=owner)
+        user_id = self.threads.find_owner(thread_id)
+        sandbox = self.store.claim(thread_id, launch=self._launch(), owner=owner, user_id=user_id)
         if sandbox is not None:
             logger.info("sandbox requested", thread_id=thread_id, generation=sandbox.generation)
             self.starter.run(sandbox, owner=owner, launch=self._launch)

@@ -16,6 +16,7 @@ class Settings(BaseSettings):
     task_definition: str
     sandbox_subnets: str
     sandbox_security_group: str
+    sandboxes_per_user: int
     model_base_url: str
     model_name: str
     model_keys_secret_arn: str
