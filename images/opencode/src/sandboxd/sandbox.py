@@ -14,12 +14,13 @@ import logging
 from collections.abc import AsyncIterator
 
 from sandboxd import orphans
+from sandboxd.activity import Activity
 from sandboxd.agent_home import AgentHome
 from sandboxd.bound import Bound, compose_bound
 from sandboxd.connection import Connection
 from sandboxd.contract import Bind, ExitCode, LogRange, State, Status
 from sandboxd.conversation import Conversation
-from sandboxd.errors import AlreadyBoundError, NotReadyError, OpenCodeError, StaleGenerationError
+from sandboxd.errors import AlreadyBoundError, EndingError, NotReadyError, OpenCodeError, StaleGenerationError
 from sandboxd.events import EventLog
 from sandboxd.opencode import OpenCode
 from sandboxd.policy import PolicyKeeper
@@ -52,6 +53,7 @@ class Sandbox:
         self._left_booting = asyncio.Event()
         self._ended: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._tasks = Tasks(failed=lambda: self.end(ExitCode.INTERNAL))
+        self.activity = Activity()
         self.log = EventLog(max_events=settings.log_events, max_bytes=settings.log_bytes)
 
     @property
@@ -195,7 +197,9 @@ class Sandbox:
             proxy=self._proxy,
             log=self.log,
             tasks=self._tasks,
+            activity=self.activity,
             died=self._end_with_opencode,
+            end=self.end,
         )
         self._enter(State.BOOTING)
         self._tasks.spawn(self._boot(self._bound, request))
@@ -228,6 +232,8 @@ class Sandbox:
             orphans.reap((pid,))
 
     def _ready(self) -> Bound:
+        if self._state is State.STOPPING:
+            raise EndingError
         if self._bound is None or self._state is not State.READY:
             raise NotReadyError
         return self._bound
@@ -248,6 +254,7 @@ class Sandbox:
         self._proxy.open(upstreams(request.model, request.keys, request.base_urls))
         self._tasks.spawn(bound.credentials.guard())
         self._enter(State.READY)
+        self._tasks.spawn(bound.retirement.watch())
 
     def _end_with_opencode(self) -> None:
         self.end(ExitCode.BOOT_FAILED if self._state is State.BOOTING else ExitCode.OPENCODE_DIED)
