@@ -103,6 +103,7 @@ class Controlling:
             starter=self.starter,
             signer=CallSigner(secret=secret({"key": "k" * 64}), now=self.now),
             task_definition="sandbox:1",
+            life_seconds=43_200,
         )
 
     def _pause(self, seconds: float) -> None:

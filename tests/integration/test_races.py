@@ -86,7 +86,7 @@ def speaker(stack, table, thread_id):
     clearing = Clearing(
         table=table, messages=messages, turns=turns, cuts=messages.cuts, agent=FakeAgent(), broadcast=broadcast
     )
-    return socket, Asking(messages=messages, turns=turns, cuts=messages.cuts), clearing
+    return socket, Asking(messages=messages, turns=turns, cuts=messages.cuts, per_minute=1000), clearing
 
 
 def request(request_id, message_id, text):

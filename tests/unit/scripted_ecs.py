@@ -38,9 +38,7 @@ class ScriptedEcs:
         arn = self.by_token.setdefault(token, f"arn:task/{len(self.by_token) + 1}")
         if arn not in self.tasks:
             started_by = thread_hash(sandbox.thread_id)
-            self.tasks[arn] = Task(
-                arn=arn, running=False, stopped=False, started_by=started_by, created_at=self.now()
-            )
+            self.tasks[arn] = Task(arn=arn, running=False, stopped=False, started_by=started_by, created_at=self.now())
         if trouble == "lost":
             raise SandboxUnavailableError("No answer.")
         return arn

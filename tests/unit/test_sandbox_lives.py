@@ -1,6 +1,8 @@
 """
-A sandbox's whole life, in orders nobody would think of: whatever is asked, told, delayed, repeated or lost, and wherever
-whoever is at work dies, a thread has one task or none; and as soon as somebody asks, or the sweeper comes, it gets on.
+A sandbox's whole life, in orders nobody would think of.
+
+Whatever is asked, told, delayed, repeated or lost, and wherever whoever is at work dies, a thread has one task or none;
+and as soon as somebody asks, or the sweeper comes, it gets on.
 """
 
 import hypothesis.strategies as st
@@ -154,9 +156,7 @@ class Lives(RuleBasedStateMachine):
         """Ask for the sandbox, at first or again, and perhaps because it did not answer."""
         row = self.controlling.store.find(THREAD)
         generation = row.generation if row else None
-        self._work(
-            "ask", plan, waiting_for=generation if waits else None, suspect=generation if doubts else None
-        )
+        self._work("ask", plan, waiting_for=generation if waits else None, suspect=generation if doubts else None)
 
     @rule(plan=MEANWHILE)
     def stop(self, plan):

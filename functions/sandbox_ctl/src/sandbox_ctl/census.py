@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 SHARDS = 4
+EMPTY: dict[str, Any] = {}
 RETRY_AFTER = 30
 """Whoever has enough of them has to stop one, or to wait until one has been idle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
-    """What is written of a sandbox beside its row. ``user_id`` None: the thread has no owner, and no quota counts it."""
+    """What is written of a sandbox beside its row. No quota counts that of a thread without an owner (None)."""
 
     table: "Table"
     per_user: int
@@ -84,7 +85,7 @@ class Census:
         """Return thread and user of every sandbox that is counted."""
         found: list[tuple[str, str | None]] = []
         for shard in range(SHARDS):
-            condition, start = Key("thread_id").eq(f"SANDBOXES#{shard}"), {}
+            condition, start = Key("thread_id").eq(f"SANDBOXES#{shard}"), EMPTY
             while True:
                 page = self.table.query(KeyConditionExpression=condition, **start)
                 found += [(str(item["sk"]), _text(item.get("user_id"))) for item in page["Items"]]

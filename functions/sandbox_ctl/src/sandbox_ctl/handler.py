@@ -125,6 +125,7 @@ service = SandboxService(
     ),
     signer=signer,
     task_definition=settings.task_definition,
+    life_seconds=settings.sandbox_life_seconds,
 )
 sweeper = Sweeper(
     service=service,

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     )
 
 CONTAINER = "sandbox"
+# sandboxd's own exit codes (images/opencode/src/sandboxd/contract.py), in the words that a user is told.
+ENDS = {
+    3: "OpenCode did not start",
+    4: "OpenCode ended unexpectedly",
+    5: "it was not put to use in time",
+    6: "nothing was going on for a while",
+    7: "it had run for as long as a sandbox may",
+}
+# The container is gone by then, only its network interface is not.
+OVER = ("DEPROVISIONING", "STOPPED")
 
 
 class Task(BaseModel):
@@ -160,12 +170,13 @@ def _task(task: "TaskTypeDef") -> Task:
     details = {
         detail["name"]: detail["value"] for part in task.get("attachments", []) for detail in part.get("details", [])
     }
-    codes = [str(c["exitCode"]) for c in task.get("containers", []) if "exitCode" in c]
-    reason = task.get("stoppedReason", "") + (f" (exit code {', '.join(codes)})" if codes else "")
+    codes = [c["exitCode"] for c in task.get("containers", []) if "exitCode" in c]
+    told = f" (exit code {', '.join(map(str, codes))})" if codes else ""
+    reason = next((ENDS[code] for code in codes if code in ENDS), task.get("stoppedReason", "") + told)
     return Task(
         arn=task["taskArn"],
         running=status == "RUNNING",
-        stopped=status == "STOPPED",
+        stopped=status in OVER,
         address=details.get("privateIPv4Address"),
         reason=reason,
         started_by=task.get("startedBy", ""),

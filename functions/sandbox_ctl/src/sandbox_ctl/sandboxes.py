@@ -46,7 +46,7 @@ class Sandbox(BaseModel):
     """
     The row. Times are epoch seconds, but ``phase_ms``; ``phases`` is how many milliseconds each detail has taken.
 
-    ``policy_version`` is that of the tool policy a running one was told last, ``user_id`` whose quota it counts against.
+    ``policy_version`` is that of the tool policy a running one was told last, ``user_id`` whose quota counts it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -118,9 +118,8 @@ class SandboxStore:
             thread_id,
             "SET #state = :state, detail = :requested, generation = if_not_exists(generation, :zero) + :one, "
             "launch = :launch, retries = :zero, launch_tries = :zero, lease_owner = :owner, lease_until = :until, "
-            f"requested_at = :now, phase_at = :now, phase_ms = :now_ms, phases = :none{', user_id = :user' if user_id else ''} "
-            "REMOVE task_arn, address, session_id, opencode_version, reason, started_at"
-            f"{'' if user_id else ', user_id'}",
+            "requested_at = :now, phase_at = :now, phase_ms = :now_ms, phases = :none, user_id = :user "
+            "REMOVE task_arn, address, session_id, opencode_version, reason, started_at",
             move.condition(),
             {
                 **move.values(),
@@ -133,7 +132,7 @@ class SandboxStore:
                 ":none": {},
                 ":zero": 0,
                 ":one": 1,
-                **({":user": user_id} if user_id else {}),
+                ":user": user_id,
             },
         )
         census = Census(table=self.table, per_user=self.per_user)
@@ -323,9 +322,7 @@ class SandboxStore:
         return {"Update": write}
 
 
-def _bounds(
-    name: str, sandbox: Sandbox, update: str, values: dict[str, Any], guard: str
-) -> tuple[str, dict[str, Any]]:
+def _bounds(name: str, sandbox: Sandbox, update: str, values: dict[str, Any], guard: str) -> tuple[str, dict[str, Any]]:
     """Return condition and values of a transition of the row that *sandbox* was read from."""
     move = TRANSITIONS[name]
     condition = f"{move.condition()} AND generation = :generation" + (f" AND {guard}" if guard else "")

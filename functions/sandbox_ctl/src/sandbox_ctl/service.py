@@ -13,9 +13,9 @@ from uuid import uuid4
 from sandbox_ctl.callkeys import USE_LIFE, CallSigner, Scope
 from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import PORT, audience
+from sandbox_ctl.lifecycle import ENDED, State
 from sandbox_ctl.policies import PolicyService
 from sandbox_ctl.rollout import Rollout
-from sandbox_ctl.lifecycle import ENDED, State
 from sandbox_ctl.sandboxes import Launch, Sandbox, SandboxStore
 from sandbox_ctl.starts import Starter
 from sandbox_ctl.status import Status
@@ -26,6 +26,8 @@ from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
 
 ATTEMPTS = 5
+WARN_SECONDS = 900
+"""So long before a sandbox is too old its user is told."""
 STOP_AGAIN = 45
 """A task that was asked to end has ended by then, its 30 s of grace included; else the asking went wrong."""
 
@@ -42,6 +44,7 @@ class SandboxService:
     starter: Starter
     signer: CallSigner
     task_definition: str
+    life_seconds: int
     new_owner: Callable[[], str] = lambda: uuid4().hex
 
     def ensure(
@@ -73,7 +76,7 @@ class SandboxService:
         for _ in range(ATTEMPTS):
             sandbox, policy = self.store.find_with_policy(thread_id)
             if sandbox is not None and sandbox.state in (State.RUNNING, State.STOPPING):
-                sandbox = self.confirm(sandbox) if self._doubted(sandbox, suspect) else sandbox
+                sandbox = self._look_into(sandbox) if self._doubted(sandbox, suspect) else sandbox
             if sandbox is None or sandbox.state in ENDED:
                 if sandbox is not None and waiting_for is not None and sandbox.state == State.FAILED:
                     raise _failed(sandbox)
@@ -86,9 +89,13 @@ class SandboxService:
             if sandbox.state == State.FAILED:
                 raise _failed(sandbox)
             if sandbox.state == State.RUNNING and (access := self._use(sandbox, policy, scope, refused)) is not None:
-                return access
+                waited = waiting_for is not None
+                return access.model_copy(update={"phases": sandbox.phases}) if waited else access
             if sandbox.state in (State.STARTING, State.STOPPING):
-                return Starting(state=sandbox.state, detail=sandbox.detail, generation=sandbox.generation)
+                phases = sandbox.phases if sandbox.state == State.STARTING else {}
+                return Starting(
+                    state=sandbox.state, detail=sandbox.detail, generation=sandbox.generation, phases=phases
+                )
         raise SandboxUnavailableError("The sandbox could not be started just now.", retry_after=5)
 
     def lend(self, thread_id: str, *, scope: Scope, generation: int) -> Access:
@@ -120,7 +127,14 @@ class SandboxService:
 
     def status(self, thread_id: str) -> Status:
         """Return what the thread's user is told of its sandbox."""
-        return Status.of(self.store.find(thread_id), self.codex.grants.find(thread_id))
+        sandbox = self.store.find(thread_id)
+        ends_at = self.ends_at(sandbox) if sandbox is not None else None
+        return Status.of(sandbox, self.codex.grants.find(thread_id), ends_at=ends_at)
+
+    def ends_at(self, sandbox: Sandbox) -> int | None:
+        """Return when a running sandbox ends between two turns, however much it is used; epoch seconds."""
+        running = sandbox.state == State.RUNNING and sandbox.started_at is not None
+        return (sandbox.started_at or 0) + self.life_seconds if running else None
 
     def stop(self, thread_id: str) -> Sandbox | None:
         """
@@ -203,8 +217,8 @@ class SandboxService:
             codex = self.codex.freshen(sandbox, refused=refused) if scope == "turn" else None
             return self._access(sandbox, scope, codex)
         except OpenCodeError:
-            # It may have ended unnoticed until now.
-            if self.confirm(sandbox).state == State.RUNNING:
+            # It may have ended unnoticed until now, or be about to.
+            if self._look_into(sandbox).state == State.RUNNING:
                 raise
             return None
 
@@ -227,6 +241,17 @@ class SandboxService:
         logger.info("sandbox stopped", thread_id=sandbox.thread_id, generation=sandbox.generation, reason=ended)
         return self.store.stopped(sandbox, reason=ended) or self.store.find(sandbox.thread_id) or sandbox
 
+    def _look_into(self, sandbox: Sandbox) -> Sandbox:
+        """Return the row as it is once it has been asked whether the sandbox is over, or says itself that it ends."""
+        sandbox = self.confirm(sandbox)
+        if sandbox.state != State.RUNNING:
+            return sandbox
+        try:
+            ending = self.starter.daemon.hello(sandbox).state == "stopping"
+        except OpenCodeError:
+            return sandbox
+        return (self.store.stopping(sandbox) or self.get(sandbox.thread_id)) if ending else sandbox
+
     def _claim(self, thread_id: str) -> None:
         owner = self.new_owner()
         user_id = self.threads.find_owner(thread_id)
@@ -241,6 +266,8 @@ class SandboxService:
         return Launch(task_definition=self.task_definition, environment=environment, key_id=key.kid)
 
     def _access(self, sandbox: Sandbox, scope: Scope, codex: Codex | None = None) -> Access:
+        ends_at = self.ends_at(sandbox)
+        soon = ends_at is not None and ends_at - self.starter.now() <= WARN_SECONDS
         return Access(
             url=f"http://{sandbox.address}:{PORT}",
             token=self.signer.use(audience(sandbox), scope=scope),
@@ -248,6 +275,7 @@ class SandboxService:
             generation=sandbox.generation,
             session_id=sandbox.session_id or "",
             codex=codex,
+            ends_at=ends_at if soon else None,
         )
 
 

@@ -17,6 +17,7 @@ class Settings(BaseSettings):
     sandbox_subnets: str
     sandbox_security_group: str
     sandboxes_per_user: int
+    sandbox_life_seconds: int
     model_base_url: str
     model_name: str
     model_keys_secret_arn: str

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import DaemonClient
 from sandbox_ctl.launcher import Launcher, Task
-from sandbox_ctl.models import ModelAccess
 from sandbox_ctl.lifecycle import Detail, State
+from sandbox_ctl.models import ModelAccess
 from sandbox_ctl.sandboxes import LEASE, Launch, Sandbox, SandboxStore
 from threadbox.clock import unix_time
 from threadbox.errors import OpenCodeError, SandboxUnavailableError, VaultUnreadableError

@@ -82,7 +82,7 @@ class Sweeper:
             except AppError as error:
                 counts["errors"] += 1
                 logger.warning("task not stopped", task_arn=task.arn, code=error.code)
-        logger.info("swept", **counts)
+        logger.info("swept", counts=dict(counts))
         return dict(counts)
 
     def _see_to(self, thread_id: str, user_id: str | None, tasks: dict[str, Task]) -> list[str]:

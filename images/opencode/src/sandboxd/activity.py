@@ -82,6 +82,8 @@ class CountRequests:
 
 
 def wants_something(method: str, path: str) -> bool:
-    """Whether a call counts. Of sandboxd's own routes those do that belong to a turn or a sign-in; others count what
-    they do themselves."""
+    """
+    Whether a call counts. Of sandboxd's own routes those do that belong to a turn or a sign-in; others count what
+    they do themselves.
+    """
     return method not in _READING and (not path.startswith("/sandboxd/") or _OWN_WORK.match(path) is not None)

@@ -28,10 +28,10 @@ def test_it_is_quiet_since_the_last_thing_ended(activity: Activity, clock: Clock
         clock.time += 50
         with activity.busy("exec"), activity.busy("file"):
             clock.time += 50
-            assert (0, ["exec", "exec", "file"]) == (activity.quiet_for(), activity.busy_with)
-        assert (0, ["exec"]) == (activity.quiet_for(), activity.busy_with)
+            assert (activity.quiet_for(), activity.busy_with) == (0, ["exec", "exec", "file"])
+        assert (activity.quiet_for(), activity.busy_with) == (0, ["exec"])
     clock.time += 7
-    assert (7, []) == (activity.quiet_for(), activity.busy_with)
+    assert (activity.quiet_for(), activity.busy_with) == (7, [])
     activity.touch()
     assert activity.quiet_for() == 0
 
@@ -40,7 +40,7 @@ def test_what_fails_ends_too(activity: Activity) -> None:
     """An error is an end like any other."""
     with pytest.raises(ZeroDivisionError), activity.busy("exec"):
         raise ZeroDivisionError
-    assert [] == activity.busy_with
+    assert activity.busy_with == []
 
 
 def test_everything_that_happens_is_seen_by_who_looked_before(activity: Activity) -> None:
@@ -52,7 +52,7 @@ def test_everything_that_happens_is_seen_by_who_looked_before(activity: Activity
 
 
 @pytest.mark.parametrize(
-    "event, counts",
+    ("event", "counts"),
     [
         (b'{"id":"evt_1","type":"session.status","properties":{}}', True),
         (b'{"id":"evt_1","type":"message.part.delta","properties":{}}', True),
@@ -69,7 +69,7 @@ def test_events_of_turns_count(activity: Activity, event: bytes, *, counts: bool
 
 
 @pytest.mark.parametrize(
-    "method, path, counts",
+    ("method", "path", "counts"),
     [
         ("POST", "/session/ses_1/prompt_async", True),
         ("POST", "/permission/per_1/reply", True),

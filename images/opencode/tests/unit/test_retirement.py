@@ -83,21 +83,21 @@ async def house() -> House:
 
 async def test_idle_for_so_long_ends_it(house: House) -> None:
     """It saves first, once."""
-    assert (IDLE, 1) == (await house.watch(), house.saver.saves)
-    assert [ExitCode.IDLE] == house.ended
+    assert (await house.watch(), house.saver.saves) == (IDLE, 1)
+    assert house.ended == [ExitCode.IDLE]
 
 
 async def test_whatever_happens_begins_the_time_anew(house: House) -> None:
     """An event of a turn, a call, a command."""
     house.plan = {800: house.activity.touch, 1600: house.activity.touch}
-    assert 1600 + IDLE == await house.watch()
+    assert await house.watch() == 1600 + IDLE
 
 
 async def test_what_goes_on_keeps_it(house: House) -> None:
     """However long it takes without a word: a command, or a turn whose tool is at work."""
     command = house.activity.busy("exec")
     house.plan = {10: command.__enter__, 5000: lambda: command.__exit__(None, None, None)}
-    assert 5000 + IDLE == await house.watch()
+    assert await house.watch() == 5000 + IDLE
 
 
 async def test_turn_without_a_word_keeps_it(house: House) -> None:
@@ -109,7 +109,7 @@ async def test_turn_without_a_word_keeps_it(house: House) -> None:
 
     house.works = True
     house.plan = {5000: end_turn}
-    assert 5000 + IDLE == await house.watch()
+    assert await house.watch() == 5000 + IDLE
 
 
 async def test_message_while_it_saves_cancels_the_exit(house: House) -> None:
@@ -120,7 +120,7 @@ async def test_message_while_it_saves_cancels_the_exit(house: House) -> None:
         house.activity.touch()
 
     house.saver.meanwhile = ask
-    assert (2 * IDLE, 2) == (await house.watch(), house.saver.saves)
+    assert (await house.watch(), house.saver.saves) == (2 * IDLE, 2)
 
 
 async def test_nothing_unsaved_is_left_behind(house: House) -> None:
@@ -139,12 +139,12 @@ async def test_what_cannot_be_saved_ends_some_day(house: House) -> None:
     """The hard lifetime is hard."""
     house.saver.unsaved = True
     assert LIFE + OVERTIME_SECONDS <= await house.watch() <= LIFE + OVERTIME_SECONDS + 10
-    assert [ExitCode.TOO_OLD] == house.ended
+    assert house.ended == [ExitCode.TOO_OLD]
 
 
 async def test_too_old_ends_between_turns(house: House) -> None:
     """However busy its day is; a turn that runs then is not cut off."""
-    house.plan = {at: house.activity.touch for at in range(100, LIFE + 200, 100)}
+    house.plan = dict.fromkeys(range(100, LIFE + 200, 100), house.activity.touch)
 
     def begin() -> None:
         house.works = True
@@ -154,7 +154,7 @@ async def test_too_old_ends_between_turns(house: House) -> None:
 
     house.plan |= {LIFE - 50: begin, LIFE + 150: end}
     assert LIFE + 150 <= await house.watch() <= LIFE + 160
-    assert [ExitCode.TOO_OLD] == house.ended
+    assert house.ended == [ExitCode.TOO_OLD]
 
 
 async def test_prompt_after_the_decision_is_refused_in_words(house: House) -> None:
