@@ -144,6 +144,8 @@ class FakeDaemon:
     silent: bool = False
     ready: bool = True
     stranger: bool = False
+    restoring: bool = False
+    ending: bool = False
     known: KnownProviders = field(default_factory=lambda: KnownProviders(providers=[], default={}))
     removed: list[str] = field(default_factory=list)
     bound: list[tuple[str, int, ModelAccess]] = field(default_factory=list)
@@ -156,19 +158,19 @@ class FakeDaemon:
     def hello(self, sandbox: Sandbox) -> DaemonStatus:
         if self.silent or self.stranger:
             raise OpenCodeError("no answer")
-        return self._status(sandbox, "unbound")
+        return self._status(sandbox, "stopping" if self.ending else "unbound")
 
     def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy) -> DaemonStatus:
         self.bound.append((sandbox.thread_id, sandbox.generation, models))
         self.policy = policy
         self.held = None
         self._take(loan)
-        return self._status(sandbox, "booting")
+        return self._status(sandbox, "restoring" if self.restoring else "booting")
 
     def status(self, sandbox: Sandbox, *, wait: int) -> DaemonStatus:
         if self.silent:
             raise OpenCodeError("no answer")
-        return self._status(sandbox, "ready" if self.ready else "booting")
+        return self._status(sandbox, "restoring" if self.restoring else "ready" if self.ready else "booting")
 
     def providers(self, sandbox: Sandbox) -> KnownProviders:
         if self.silent:
