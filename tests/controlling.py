@@ -16,6 +16,7 @@ from sandbox_ctl.resealing import ResealService
 from sandbox_ctl.rollout import Rollout
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
+from sandbox_ctl.sizes import Sizes
 from sandbox_ctl.starts import Starter
 from tests.fakes import FakeAppConfig, FakeConnections, FakeDaemon, FakeLauncher, FakeProvider, secret
 from threadbox.clock import unix_time
@@ -103,6 +104,7 @@ class Controlling:
             starter=self.starter,
             signer=CallSigner(secret=secret({"key": "k" * 64}), now=self.now),
             task_definition="sandbox:1",
+            sizes=Sizes.parse("small=512/1024, medium=1024/2048", default="medium"),
             life_seconds=43_200,
         )
 

@@ -1,4 +1,4 @@
-"""The table "a start, phase by phase" of docs/architecture.md, row by row: what can go wrong, how it ends, who retries."""
+"""The table "a start, phase by phase" of docs/architecture.md, each row: what goes wrong, how it ends, who retries."""
 
 import pytest
 from botocore.exceptions import ClientError

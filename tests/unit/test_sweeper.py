@@ -142,7 +142,7 @@ def test_run_is_bounded_and_one_failure_is_one_failure(world):
 def test_holder_whose_lease_ran_out_starts_nothing(world):
     """Between its claim and RunTask it took so long that others had their try, and another generation runs."""
     world.controlling.threads.claim("t", user_id="ann")
-    slow = world.store.claim("t", launch=world.service._launch(), owner="slow", user_id="ann")
+    slow = world.store.claim("t", launch=world.service._launch(None), owner="slow", user_id="ann")
     for _ in range(3):
         world.clock.time += 25
         world.ecs.trouble = ["refused"]

@@ -28,6 +28,7 @@ from sandbox_ctl.rollout import FLAGS_SECONDS, Rollout
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.settings import Settings
+from sandbox_ctl.sizes import Sizes
 from sandbox_ctl.starts import Starter
 from sandbox_ctl.sweeper import SCHEDULED, Sweeper
 from threadbox.grants import GrantStore
@@ -125,6 +126,7 @@ service = SandboxService(
     ),
     signer=signer,
     task_definition=settings.task_definition,
+    sizes=Sizes.parse(settings.sandbox_sizes, default=settings.sandbox_size),
     life_seconds=settings.sandbox_life_seconds,
 )
 sweeper = Sweeper(

@@ -88,6 +88,8 @@ class FargateLauncher:
             {"name": name, "value": value} for name, value in sorted(sandbox.launch.environment.items())
         ]
         overrides: TaskOverrideTypeDef = {"containerOverrides": [{"name": CONTAINER, "environment": environment}]}
+        if sandbox.launch.cpu and sandbox.launch.memory:
+            overrides |= {"cpu": sandbox.launch.cpu, "memory": sandbox.launch.memory}
         try:
             answer = self.ecs.run_task(
                 cluster=self.cluster,

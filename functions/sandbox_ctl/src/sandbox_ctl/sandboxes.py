@@ -33,13 +33,20 @@ HELD = "lease_owner = :owner"
 
 
 class Launch(BaseModel):
-    """What RunTask is called with. It is stored first, so that repeating the call repeats it to the byte."""
+    """
+    What RunTask is called with. It is stored first, so that repeating the call repeats it to the byte.
+
+    ``cpu`` and ``memory`` (as Fargate takes them) are those of the size of that name; None: the task definition's own.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     task_definition: str
     environment: dict[str, str]
     key_id: str
+    size: str | None = None
+    cpu: str | None = None
+    memory: str | None = None
 
 
 class Sandbox(BaseModel):

@@ -17,6 +17,7 @@ from sandbox_ctl.lifecycle import ENDED, State
 from sandbox_ctl.policies import PolicyService
 from sandbox_ctl.rollout import Rollout
 from sandbox_ctl.sandboxes import Launch, Sandbox, SandboxStore
+from sandbox_ctl.sizes import Sizes
 from sandbox_ctl.starts import Starter
 from sandbox_ctl.status import Status
 from threadbox.control import Access, Codex, Starting
@@ -44,6 +45,7 @@ class SandboxService:
     starter: Starter
     signer: CallSigner
     task_definition: str
+    sizes: Sizes
     life_seconds: int
     new_owner: Callable[[], str] = lambda: uuid4().hex
 
@@ -55,6 +57,7 @@ class SandboxService:
         waiting_for: int | None = None,
         suspect: int | None = None,
         refused: int | None = None,
+        size: str | None = None,
     ) -> Access | Starting:
         """
         Return access to the thread's sandbox, or how far its start has come; begin one when there is none.
@@ -65,7 +68,10 @@ class SandboxService:
         For a turn it also sees to the sandbox's tool policy, and to its access token, if the thread has a grant;
         *refused* is the version of tokens that Codex's models did not take, however long they should live.
 
+        One that is begun has *size*; without, that of the one before, or the default. One that runs keeps its own.
+
         Raises:
+            InvalidRequestError: there is no such size.
             SandboxNotEnabledError, RolloutUnreadableError: one would have to be started, and may not be.
             RateLimitedError: as much, since the thread's owner has as many as may be.
             SandboxUnavailableError: the start the caller waited for has failed.
@@ -73,6 +79,8 @@ class SandboxService:
             VaultUnavailableError, OpenCodeError: the sandbox's access token is over, and it cannot be given another.
             OpenCodeError: the sandbox does not take its tool policy.
         """
+        if size is not None:
+            self.sizes.get(size)
         for _ in range(ATTEMPTS):
             sandbox, policy = self.store.find_with_policy(thread_id)
             if sandbox is not None and sandbox.state in (State.RUNNING, State.STOPPING):
@@ -82,7 +90,7 @@ class SandboxService:
                     raise _failed(sandbox)
                 self.rollout.admit(thread_id)
                 self.codex.prepare(thread_id, refresh=scope == "turn")
-                self._claim(thread_id)
+                self._claim(thread_id, size=size or (sandbox.launch.size if sandbox is not None else None))
                 continue
             if sandbox.state == State.STARTING:
                 sandbox = self.move_on(sandbox) or sandbox
@@ -252,18 +260,26 @@ class SandboxService:
             return sandbox
         return (self.store.stopping(sandbox) or self.get(sandbox.thread_id)) if ending else sandbox
 
-    def _claim(self, thread_id: str) -> None:
+    def _claim(self, thread_id: str, *, size: str | None) -> None:
         owner = self.new_owner()
         user_id = self.threads.find_owner(thread_id)
-        sandbox = self.store.claim(thread_id, launch=self._launch(), owner=owner, user_id=user_id)
+        sandbox = self.store.claim(thread_id, launch=self._launch(size), owner=owner, user_id=user_id)
         if sandbox is not None:
             logger.info("sandbox requested", thread_id=thread_id, generation=sandbox.generation)
             self.starter.run(sandbox, owner=owner, launch=self._launch)
 
-    def _launch(self) -> Launch:
+    def _launch(self, size: str | None) -> Launch:
+        chosen = self.sizes.known(size)
         key = self.signer.current()
         environment = {"SANDBOXD_CALL_KEYS": f'{{"{key.kid}":"{key.public}"}}'}
-        return Launch(task_definition=self.task_definition, environment=environment, key_id=key.kid)
+        return Launch(
+            task_definition=self.task_definition,
+            environment=environment,
+            key_id=key.kid,
+            size=chosen.name,
+            cpu=chosen.cpu,
+            memory=chosen.memory,
+        )
 
     def _access(self, sandbox: Sandbox, scope: Scope, codex: Codex | None = None) -> Access:
         ends_at = self.ends_at(sandbox)

@@ -44,12 +44,12 @@ class Starter:
     models: Callable[[], ModelAccess]
     now: Callable[[], float] = unix_time
 
-    def advance(self, sandbox: Sandbox, *, owner: str, launch: Callable[[], Launch]) -> Sandbox | None:
+    def advance(self, sandbox: Sandbox, *, owner: str, launch: Callable[[str | None], Launch]) -> Sandbox | None:
         """Take the lease and go as far as possible without waiting; None when somebody else has it."""
         held = self.store.take(sandbox, owner=owner)
         return self.run(held, owner=owner, launch=launch) if held else None
 
-    def run(self, sandbox: Sandbox, *, owner: str, launch: Callable[[], Launch]) -> Sandbox:
+    def run(self, sandbox: Sandbox, *, owner: str, launch: Callable[[str | None], Launch]) -> Sandbox:
         """Go as far as possible without waiting, as the lease's holder."""
         step = _Step(self, sandbox, owner, launch)
         phases = {
@@ -90,7 +90,7 @@ class _Step:
     starter: Starter
     sandbox: Sandbox
     owner: str
-    launch: Callable[[], Launch]
+    launch: Callable[[str | None], Launch]
     going: bool = True
 
     def request(self) -> None:
@@ -226,7 +226,11 @@ class _Step:
     def _task_over(self, reason: str) -> None:
         logger.warning("start failed", thread_id=self.sandbox.thread_id, detail=self.sandbox.detail, reason=reason)
         if self.sandbox.retries < RETRIES:
-            self._lost_or(self.starter.store.next_generation(self.sandbox, owner=self.owner, launch=self.launch()))
+            self._lost_or(
+                self.starter.store.next_generation(
+                    self.sandbox, owner=self.owner, launch=self.launch(self.sandbox.launch.size)
+                )
+            )
         else:
             self._fail(f"The sandbox could not be started: {reason}")
 

@@ -41,6 +41,7 @@ class Status(BaseModel):
     started_at: int | None = None
     ends_at: int | None = None
     phases: dict[str, int] = Field(default_factory=dict)
+    size: str | None = None
     opencode_version: str | None = None
     reason: str | None = None
     codex: CodexStatus = CodexStatus()
@@ -49,4 +50,5 @@ class Status(BaseModel):
     def of(cls, sandbox: Sandbox | None, grant: Grant | None, *, ends_at: int | None = None) -> "Status":
         """Return what is told of *sandbox*; a thread that never had one has one that is stopped."""
         seen = sandbox.model_dump(include=set(cls.model_fields)) if sandbox else {"state": State.STOPPED}
-        return cls.model_validate({**seen, "ends_at": ends_at, "codex": CodexStatus.of(grant)})
+        size = sandbox.launch.size if sandbox else None
+        return cls.model_validate({**seen, "size": size, "ends_at": ends_at, "codex": CodexStatus.of(grant)})
