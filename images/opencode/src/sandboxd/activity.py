@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -65,19 +66,25 @@ class Activity:
             self.touch()
 
 
+class Active(Protocol):
+    """Whatever has an activity."""
+
+    activity: Activity
+
+
 class CountRequests:
     """ASGI middleware inside the gate: counts the calls that want something."""
 
-    def __init__(self, app: ASGIApp, *, activity: Activity) -> None:
+    def __init__(self, app: ASGIApp, *, of: "Active") -> None:
         self._app = app
-        self._activity = activity
+        self._of = of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one call."""
         if not wants_something(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
-        with self._activity.busy("request"):
+        with self._of.activity.busy("request"):
             await self._app(scope, receive, send)
 
 

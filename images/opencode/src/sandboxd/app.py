@@ -64,7 +64,7 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
         dependencies=[Depends(HTTPBearer(auto_error=False, description="a call token", scheme_name="call"))],
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
-    app.add_middleware(CountRequests, activity=sandbox.activity)
+    app.add_middleware(CountRequests, of=sandbox)
     app.add_middleware(CallGate, verifier=verifier, binding=sandbox, body_bytes=body_bytes)
     app.add_exception_handler(SandboxdError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
