@@ -31,7 +31,7 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run, and give the exit code: 1 when a word of an answer was lost, doubled or moved, or a sandbox too many or few started."""
+    """Run, and give the exit code: 1 when words of an answer are wrong, or the number of sandboxes is."""
     parser = argparse.ArgumentParser(prog="bench", description="Threadbox against the bare OpenCode server")
     parser.add_argument("--quick", action="store_true", help="a small run that shows that all works; writes no files")
     parser.add_argument("--state", type=Path, default=STATE, help="directory of the stack; emptied first")

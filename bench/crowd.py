@@ -2,8 +2,9 @@
 A crowd: many threads ask for a sandbox at once, and each gets one task.
 
 ``python -m bench.crowd COUNT`` runs sandbox_ctl as it is deployed, against the stack's own table and secrets, in one
-process with a thread for each who asks. The tasks are scripted: ECS is one that knows of RunTask's client tokens, and its tasks
-run at once; the sandboxd of all of them answers as whoever its call token is for. It prints what it found as JSON.
+process with a thread for each who asks. The tasks are scripted: ECS is one that knows of RunTask's client tokens, and
+its tasks run at once; the sandboxd of all of them answers as whoever its call token is for. It prints what it found as
+JSON.
 """
 
 import asyncio
