@@ -220,15 +220,15 @@ def play(table, *, examples, steps):
 
 def test_one_task_or_none_and_never_stuck():
     """Some thousand lives, on a table in memory."""
-    play(MemoryTable(), examples=600, steps=30)
+    play(MemoryTable(), examples=400, steps=30)
 
 
 def test_one_task_or_none_on_moto(table):
     """A few of them on moto, which says whether the table in memory is one."""
-    play(table, examples=8, steps=20)
+    play(table, examples=5, steps=15)
 
 
 @pytest.mark.long
 def test_one_task_or_none_in_many_more_lives():
     """The same, with wide seeds."""
-    play(MemoryTable(), examples=5000, steps=50)
+    play(MemoryTable(), examples=1500, steps=50)
