@@ -3,7 +3,7 @@
 import pytest
 
 from sandbox_ctl.lifecycle import State
-from sandbox_ctl.sweeper import SWEEP_SECONDS, Sweeper
+from sandbox_ctl.sweeper import OVERDUE_SECONDS, SWEEP_SECONDS, Sweeper
 from tests.controlling import Controlling
 from tests.unit.memory_table import MemoryTable
 from tests.unit.scripted_ecs import ScriptedDaemon, ScriptedEcs
@@ -121,6 +121,14 @@ def test_end_that_ecs_did_not_hear_of_is_asked_for_again(world):
     assert {arn} == world.ecs.asked_to_stop
     world.ecs.end(arn)
     assert 1 == world.sweep()["gone"]
+
+
+def test_what_should_have_ended_long_ago_is_ended(world):
+    """A sandboxd that hangs does not find out that it is old."""
+    arn = world.runs()
+    world.clock.time += 43_200 + OVERDUE_SECONDS - 200
+    assert 1 == world.sweep()["overdue"]
+    assert {arn} == world.ecs.asked_to_stop
 
 
 def test_run_is_bounded_and_one_failure_is_one_failure(world):

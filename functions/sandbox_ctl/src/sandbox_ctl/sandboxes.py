@@ -27,8 +27,9 @@ __all__ = ["LEASE", "Detail", "Launch", "Sandbox", "SandboxStore", "State"]
 
 SORT_KEY = "SANDBOX"
 LEASE = 20
-# Which write of a transaction was refused: the row's own, or that of the owner's quota.
-ROW, QUOTA = 0, 1
+# Which write of a transaction was refused, if it was not that of the owner's quota.
+ROW = 0
+ROOM_TRIES = 5
 HELD = "lease_owner = :owner"
 
 
@@ -143,12 +144,15 @@ class SandboxStore:
             },
         )
         census = Census(table=self.table, per_user=self.per_user)
-        while QUOTA in (refused := transact(self.table, [row, *census.entry(thread_id, user_id)])) and user_id:
-            if ROW in refused:
+        for _ in range(ROOM_TRIES):
+            refused = transact(self.table, [row, *census.entry(thread_id, user_id)])
+            if not refused:
+                item = self.table.get_item(Key=_key(thread_id), ConsistentRead=True).get("Item")
+                return Sandbox.model_validate(item) if item and item.get("lease_owner") == owner else None
+            if ROW in refused or user_id is None:
                 return None
             census.make_room(user_id, ended=self._absence)
-        item = None if refused else self.table.get_item(Key=_key(thread_id), ConsistentRead=True).get("Item")
-        return Sandbox.model_validate(item) if item and item.get("lease_owner") == owner else None
+        return None
 
     def take(self, sandbox: Sandbox, *, owner: str) -> Sandbox | None:
         """Take the lease of a start that nobody works on; None when somebody does."""

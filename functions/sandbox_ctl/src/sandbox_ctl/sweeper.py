@@ -27,6 +27,8 @@ SWEEP_SECONDS = 20
 YOUNG_SECONDS = 60
 """A task may be so old before anybody must have written its ARN down: whoever started it may have died, and been
 followed by another when the lease had run out."""
+OVERDUE_SECONDS = 5 * 3600
+"""So long after its life is over sandboxd has ended itself, if it still can."""
 OURS = re.compile(r"[0-9a-f]{32}")
 """What :func:`threadbox.identifiers.thread_hash` makes; a task that anything else started is none of ours."""
 
@@ -97,6 +99,11 @@ class Sweeper:
             # Not in the list is a hint, too.
             confirmed = self.service.confirm(sandbox)
             return ["gone"] if confirmed.state in ENDED else []
+        ends_at = self.service.ends_at(sandbox)
+        if ends_at is not None and self.now() - ends_at > OVERDUE_SECONDS:
+            # It has not ended itself, so it cannot.
+            self.service.stop(thread_id)
+            return ["overdue"]
         for visit in self.visits:
             visit(sandbox)
         return ["visited"]

@@ -30,6 +30,8 @@ LOOKS = 20
 LOOK_SECONDS = 5
 OVERTIME_SECONDS = 900
 """What cannot be saved keeps one that is too old for so long, then no longer."""
+OVERDUE_SECONDS = 4 * 3600
+"""Longer than any turn: whatever still claims to be at work then, hangs."""
 
 
 class Saver(Protocol):
@@ -78,24 +80,22 @@ class Retirement:
         look = min(self.idle_seconds / LOOKS, self.life_seconds / LOOKS, LOOK_SECONDS)
         while True:
             await self.pause(look)
-            if self._too_old:
+            if self._late(0):
                 if await self._retire(ExitCode.TOO_OLD):
                     return
             elif self.activity.quiet_for() >= self.idle_seconds and await self._retire(ExitCode.IDLE):
                 return
 
-    @property
-    def _too_old(self) -> bool:
-        return self.now() - self._born >= self.life_seconds
-
     async def _retire(self, code: ExitCode) -> bool:
         """Save and close the door; False when there is something to stay for."""
         seen = self.activity.moves
-        if self.activity.busy_with or self.maintenance.wanted or await self.works():
+        if (self.activity.busy_with or self.maintenance.wanted or await self.works()) and not self._late(
+            OVERDUE_SECONDS
+        ):
             return False
-        if not await self._save() and not self._overtime:
+        if not await self._save() and not self._late(OVERTIME_SECONDS):
             return False
-        if not await self.maintenance.close_unless(lambda: self._stays(seen)):
+        if not await self.maintenance.close_unless(lambda: self._stays(seen)) and not self._late(OVERDUE_SECONDS):
             return False
         logger.info("retiring: %s", code.name)
         self.end(code)
@@ -104,9 +104,8 @@ class Retirement:
     def _stays(self, seen: int) -> bool:
         return bool(self.activity.busy_with) or self.activity.moves != seen
 
-    @property
-    def _overtime(self) -> bool:
-        return self.now() - self._born >= self.life_seconds + OVERTIME_SECONDS
+    def _late(self, seconds: float) -> bool:
+        return self.now() - self._born >= self.life_seconds + seconds
 
     async def _save(self) -> bool:
         """Have everything kept; False when something is not."""

@@ -10,7 +10,7 @@ from sandboxd.activity import Activity
 from sandboxd.contract import ExitCode
 from sandboxd.errors import EndingError
 from sandboxd.maintenance import Maintenance
-from sandboxd.retirement import OVERTIME_SECONDS, Retirement
+from sandboxd.retirement import OVERDUE_SECONDS, OVERTIME_SECONDS, Retirement
 from sandboxd.tasks import Tasks
 
 pytestmark = pytest.mark.anyio
@@ -139,6 +139,13 @@ async def test_what_cannot_be_saved_ends_some_day(house: House) -> None:
     """The hard lifetime is hard."""
     house.saver.unsaved = True
     assert LIFE + OVERTIME_SECONDS <= await house.watch() <= LIFE + OVERTIME_SECONDS + 10
+    assert house.ended == [ExitCode.TOO_OLD]
+
+
+async def test_what_hangs_is_no_turn(house: House) -> None:
+    """An OpenCode that does not say what it does counts as busy, but not for ever."""
+    house.works = True
+    assert LIFE + OVERDUE_SECONDS <= await house.watch() <= LIFE + OVERDUE_SECONDS + 10
     assert house.ended == [ExitCode.TOO_OLD]
 
 

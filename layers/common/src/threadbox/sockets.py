@@ -27,6 +27,7 @@ MOST = 10
 LONGEST = 2 * 3600 + 300
 """API Gateway ends a connection after two hours."""
 RETRY_AFTER = 30
+ROOM_TRIES = 5
 
 
 class Socket(BaseModel):
@@ -87,9 +88,12 @@ class SocketStore:
             {"Put": {"TableName": self.table.name, "Item": {**_key(socket.thread_id, socket.connection_id), **row}}},
             {"Put": {"TableName": self.table.name, "Item": connection}},
         ]
-        while transact(self.table, writes):
+        for _ in range(ROOM_TRIES):
+            if not transact(self.table, writes):
+                self._raise_version(socket.thread_id)
+                return
             self._make_room(socket.thread_id)
-        self._raise_version(socket.thread_id)
+        raise _full()
 
     def find(self, connection_id: str) -> Socket | None:
         """Return the connection's row, or None when it is closed or revoked."""
@@ -130,7 +134,7 @@ class SocketStore:
         alive = {socket.connection_id for socket in self.list(thread_id) if self.now() - socket.opened_at < LONGEST}
         over = counted - alive
         if not over:
-            raise RateLimitedError("This thread is open in too many places already.", retry_after=RETRY_AFTER)
+            raise _full()
         for connection_id in over:
             self.table.delete_item(Key=_key(thread_id, connection_id))
             self.table.delete_item(Key=_connection_key(connection_id))
@@ -214,6 +218,10 @@ class SocketBroadcast:
             if not delivered and not socket.may_be_opening(self.now()):
                 self.store.delete(thread_id, socket.connection_id)
         return taken
+
+
+def _full() -> RateLimitedError:
+    return RateLimitedError("This thread is open in too many places already.", retry_after=RETRY_AFTER)
 
 
 def _key(thread_id: str, connection_id: str) -> dict[str, str]:
