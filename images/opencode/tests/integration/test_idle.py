@@ -17,6 +17,7 @@ def test_idle_ends_it_while_tabs_look_on(start: Start, model: ScriptedModel) -> 
         assert sandboxd.until_ready()["state"] == "ready"
         with sandboxd.events() as lines:
             next(lines)
+            model.release.clear()
             sandboxd.prompt("hold")
             with pytest.raises(TimeoutError):
                 until_ended(sandboxd, seconds=2)
@@ -30,14 +31,15 @@ def test_idle_ends_it_while_tabs_look_on(start: Start, model: ScriptedModel) -> 
 
 def test_old_one_ends_after_its_turn(start: Start, model: ScriptedModel) -> None:
     """Not in the middle of it; and what comes once it has decided is refused in words, or finds nobody."""
-    with start(life_seconds=1) as sandboxd:
+    with start(life_seconds=2) as sandboxd:
         sandboxd.bind(model)
         assert sandboxd.until_ready()["state"] == "ready"
         with sandboxd.events() as lines:
             next(lines)
+            model.release.clear()
             sandboxd.prompt("hold")
             with pytest.raises(TimeoutError):
-                until_ended(sandboxd, seconds=2)
+                until_ended(sandboxd, seconds=3)
             model.release.set()
             turn_of(lines)
         until_ended(sandboxd, seconds=15)
