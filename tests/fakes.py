@@ -390,6 +390,7 @@ class FakeControl:
     gone: bool = False
     suspects: list[int] = field(default_factory=list)
     disconnected: list[str] = field(default_factory=list)
+    access: dict[str, Any] = field(default_factory=dict)
 
     def ensure(
         self,
@@ -415,7 +416,8 @@ class FakeControl:
 
     def _access(self) -> Access:
         url = "http://sandbox:4096"
-        return Access(url=url, token="use", expires_in=900, generation=self.generation, session_id="ses_1")
+        access = Access(url=url, token="use", expires_in=900, generation=self.generation, session_id="ses_1")
+        return access.model_copy(update=self.access)
 
 
 @dataclass
