@@ -225,6 +225,8 @@ def test_ready_and_old(start):
     start.ask()
     start.ecs.move(start.row.task_arn)
     start.ask()
+    start.controlling.table.put_item(Item={"thread_id": "t", "sk": "TURN", "begun_ms": 1_800_000_001_999})
     status = start.controlling.service.status("t")
+    assert 1_800_000_001 == status.last_active_at
     assert status.started_at + 43_200 == status.ends_at
     assert status.ends_at == start.ask(after=43_200 - 900).ends_at

@@ -104,6 +104,12 @@ class SandboxStore:
         item = self.table.get_item(Key=_key(thread_id), ConsistentRead=True).get("Item")
         return Sandbox.model_validate(item) if item else None
 
+    def find_last_turn(self, thread_id: str) -> int | None:
+        """Return when the thread's last turn began, in epoch seconds, or None when it never had one."""
+        key = {"thread_id": thread_id, "sk": "TURN"}
+        item = self.table.get_item(Key=key, ProjectionExpression="begun_ms").get("Item", {})
+        return int(str(item["begun_ms"])) // 1000 if "begun_ms" in item else None
+
     def find_with_policy(self, thread_id: str) -> tuple[Sandbox | None, Policy]:
         """Return the thread's sandbox, or None when it never had one, and its tool policy: one call, as turns wait."""
         name, keys = self.table.name, [_key(thread_id), thread_key(thread_id)]

@@ -137,7 +137,8 @@ class SandboxService:
         """Return what the thread's user is told of its sandbox."""
         sandbox = self.store.find(thread_id)
         ends_at = self.ends_at(sandbox) if sandbox is not None else None
-        return Status.of(sandbox, self.codex.grants.find(thread_id), ends_at=ends_at)
+        active_at = self.store.find_last_turn(thread_id) if sandbox is not None else None
+        return Status.of(sandbox, self.codex.grants.find(thread_id), ends_at=ends_at, active_at=active_at)
 
     def ends_at(self, sandbox: Sandbox) -> int | None:
         """Return when a running sandbox ends between two turns, however much it is used; epoch seconds."""
