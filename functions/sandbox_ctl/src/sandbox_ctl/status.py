@@ -31,8 +31,8 @@ class Status(BaseModel):
     """
     A sandbox as its user sees it. Times are epoch seconds.
 
-    ``phases`` is how many milliseconds each phase of its start took, ``last_active_at`` when the last turn began; it ends
-    at ``ends_at``, however much it is used.
+    ``phases`` is how many milliseconds each phase of its start took, ``last_active_at`` when the last turn began; it
+    ends at ``ends_at``, however much it is used.
     """
 
     state: State
