@@ -16,7 +16,7 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 def table(results: Results) -> str:
     """The figures as Markdown tables."""
-    parts = (_conditions, _times, _split, _spans, _calls, _price, _memory)
+    parts = (_conditions, _times, _split, _spans, _calls, _price, _crowd, _memory)
     return "\n\n".join(part(results) for part in parts)
 
 
@@ -131,6 +131,14 @@ def _price(results: Results) -> str:
         f"uses too is counted once, the rest by its length. A short turn costs ${priced.short.dollars:.6f}."
     )
     return "\n".join([*rows, "", scaled])
+
+
+def _crowd(results: Results) -> str:
+    crowd = results.crowd
+    return (
+        f"{crowd.asked} threads that ask for a sandbox at once, with scripted tasks: {crowd.tasks} tasks, "
+        f"{crowd.errors} errors, the last one ready after {crowd.seconds:.1f} s."
+    )
 
 
 def _memory(results: Results) -> str:

@@ -62,6 +62,20 @@ class Tally(BaseModel, frozen=True):
         return self.answers > 0 and not (self.lost or self.doubled or self.reordered or self.foreign)
 
 
+class Crowd(BaseModel, frozen=True):
+    """What became of threads that asked for a sandbox at once: tasks that were started, and how long the last took."""
+
+    asked: int
+    tasks: int
+    errors: int
+    seconds: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether each got one."""
+        return self.tasks == self.asked and not self.errors
+
+
 class Priced(BaseModel, frozen=True):
     """What a turn of *seconds* uses, if what one of another length used is brought to that. ``aim`` is in dollars."""
 
@@ -97,6 +111,7 @@ class Results(BaseModel, frozen=True):
     metered: dict[str, dict[str, float]]
     """The same of the turns whose request units were metered, and those."""
     priced: Priced
+    crowd: Crowd
     trace: dict[str, float]
     """Milliseconds of each span of a turn, up to its first delta."""
 

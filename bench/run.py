@@ -15,13 +15,14 @@ from bench import packing, trace
 from bench.answers import Answer
 from bench.bare import BareServer, BareSession, Blueprint
 from bench.calls import count, mean, memory_sizes, observed
+from bench.crowd import crowd
 from bench.figures import Times, median
 from bench.floor import Floor
 from bench.meter import metered
 from bench.metering import QUIET, Metering
 from bench.past import OLD, YOUNG, Pair
 from bench.processes import descendants, is_opencode, memory, started_at
-from bench.results import Comparison, Conditions, Priced, Results, Tally
+from bench.results import Comparison, Conditions, Crowd, Priced, Results, Tally
 from bench.tabs import Thread
 from bench.words import Verdict, judge
 from local.stack.aws_clients import client
@@ -55,10 +56,12 @@ class Size:
     seconds: int
     """Of the turn that is priced."""
     packs: int
+    crowd: int
+    """Threads that ask for a sandbox at once."""
 
 
-FULL = Size(starts=5, turns=30, streams=5, words=5000, traced=10, metered=5, seconds=PRICED_SECONDS, packs=5)
-QUICK = Size(starts=1, turns=3, streams=1, words=500, traced=2, metered=1, seconds=6, packs=1)
+FULL = Size(starts=5, turns=30, streams=5, words=5000, traced=10, metered=5, seconds=PRICED_SECONDS, packs=5, crowd=100)
+QUICK = Size(starts=1, turns=3, streams=1, words=500, traced=2, metered=1, seconds=6, packs=1, crowd=20)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,6 +78,7 @@ class Run:
     calls: dict[str, dict[str, float]] = field(default_factory=dict)
     metered: dict[str, dict[str, float]] = field(default_factory=dict)
     priced: Priced = field(init=False)
+    crowd: Crowd = field(init=False)
     spans: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
 
@@ -101,6 +105,8 @@ class Run:
             await self._pasts(pair)
             await self._traced(one)
             await self._metered(one, pair)
+            self.say(f"{self.size.crowd} threads ask for a sandbox at once")
+            self.crowd = await crowd(self.stack, self.size.crowd)
         return self._results(conditions())
 
     async def _packing(self) -> None:
@@ -281,6 +287,7 @@ class Run:
             calls=self.calls,
             metered=self.metered,
             priced=self.priced,
+            crowd=self.crowd,
             trace=self.spans,
         )
 

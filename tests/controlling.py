@@ -16,6 +16,7 @@ from sandbox_ctl.resealing import ResealService
 from sandbox_ctl.rollout import Rollout
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
+from sandbox_ctl.sizes import Sizes
 from sandbox_ctl.starts import Starter
 from tests.fakes import FakeAppConfig, FakeConnections, FakeDaemon, FakeLauncher, FakeMemories, FakeProvider, secret
 from threadbox.clock import unix_time
@@ -50,6 +51,7 @@ class Controlling:
     key_id: str = ""
     models: Callable[[], ModelAccess] = ModelAccess
     page: int = 100
+    per_user: int = 3
     appconfig: FakeAppConfig = field(default_factory=FakeAppConfig)
     connections: FakeConnections = field(default_factory=FakeConnections)
     unreadable: list[None] = field(default_factory=list)
@@ -58,7 +60,7 @@ class Controlling:
     pause: Callable[[float], None] | None = None
 
     def __post_init__(self) -> None:
-        self.store = SandboxStore(table=self.table, now=self.now)
+        self.store = SandboxStore(table=self.table, per_user=self.per_user, now=self.now)
         self.grants = GrantStore(table=self.table, now=self.now)
         self.threads = ThreadStore(table=self.table)
         self.policies = PolicyStore(table=self.table)
@@ -97,6 +99,7 @@ class Controlling:
         )
         self.service = SandboxService(
             store=self.store,
+            threads=self.threads,
             rollout=Rollout(threads=self.threads, stores=self.appconfig.store),
             codex=self.codex,
             policies=PolicyService(store=self.store, daemon=self.daemon),
@@ -104,6 +107,8 @@ class Controlling:
             starter=self.starter,
             signer=CallSigner(secret=secret({"key": "k" * 64}), now=self.now),
             task_definition="sandbox:1",
+            sizes=Sizes.parse("small=512/1024, medium=1024/2048", default="medium"),
+            life_seconds=43_200,
         )
 
     def _pause(self, seconds: float) -> None:

@@ -121,6 +121,14 @@ class FakeLauncher:
     def stop(self, task_arn: str, *, reason: str) -> None:
         self.stopped.append(task_arn)
 
+    def alive(self, thread_id: str | None = None) -> list[Task]:
+        arns = {arn: thread for (thread, _), arn in self.by_token.items()}
+        return [
+            task
+            for arn, task in self.tasks.items()
+            if not task.stopped and thread_id in {None, arns.get(arn)} and arn not in self.stopped
+        ]
+
     def runs(self, task_arn: str, address: str = "127.0.0.1") -> None:
         """Let the task run."""
         self.tasks[task_arn] = Task(arn=task_arn, running=True, stopped=False, address=address)
@@ -137,6 +145,8 @@ class FakeDaemon:
     silent: bool = False
     ready: bool = True
     stranger: bool = False
+    restoring: bool = False
+    ending: bool = False
     known: KnownProviders = field(default_factory=lambda: KnownProviders(providers=[], default={}))
     removed: list[str] = field(default_factory=list)
     bound: list[tuple[str, int, ModelAccess]] = field(default_factory=list)
@@ -146,14 +156,13 @@ class FakeDaemon:
     policies: list[ToolPolicy] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
     memory: Memory | None = None
-    restoring: bool = False
     uploads: list[Upload] = field(default_factory=list)
     discarded: bool = False
 
     def hello(self, sandbox: Sandbox) -> DaemonStatus:
         if self.silent or self.stranger:
             raise OpenCodeError("no answer")
-        return self._status(sandbox, "unbound")
+        return self._status(sandbox, "stopping" if self.ending else "unbound")
 
     def bind(
         self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy, memory: Memory
@@ -163,14 +172,12 @@ class FakeDaemon:
         self.policy = policy
         self.held = None
         self._take(loan)
-        return self._status(sandbox, "booting")
+        return self._status(sandbox, "restoring" if self.restoring else "booting")
 
     def status(self, sandbox: Sandbox, *, wait: int) -> DaemonStatus:
         if self.silent:
             raise OpenCodeError("no answer")
-        if self.restoring:
-            return self._status(sandbox, "restoring")
-        return self._status(sandbox, "ready" if self.ready else "booting")
+        return self._status(sandbox, "restoring" if self.restoring else "ready" if self.ready else "booting")
 
     def providers(self, sandbox: Sandbox) -> KnownProviders:
         if self.silent:
@@ -420,6 +427,7 @@ class FakeControl:
     gone: bool = False
     suspects: list[int] = field(default_factory=list)
     disconnected: list[str] = field(default_factory=list)
+    access: dict[str, Any] = field(default_factory=dict)
 
     def ensure(
         self,
@@ -445,7 +453,8 @@ class FakeControl:
 
     def _access(self) -> Access:
         url = "http://sandbox:4096"
-        return Access(url=url, token="use", expires_in=900, generation=self.generation, session_id="ses_1")
+        access = Access(url=url, token="use", expires_in=900, generation=self.generation, session_id="ses_1")
+        return access.model_copy(update=self.access)
 
 
 @dataclass

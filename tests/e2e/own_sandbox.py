@@ -84,6 +84,10 @@ class NetworkLauncher:
     def stop(self, task_arn: str, *, reason: str) -> None:
         """Let it run until the test ends."""
 
+    def alive(self, thread_id: str | None = None) -> list[Task]:
+        """Return it, once it was started."""
+        return [] if self.task is None else [self.task]
+
     def _start(self, given: dict[str, str]) -> Task:
         arn = f"arn:aws:ecs:us-east-1:000000000000:task/threadbox/{uuid4().hex}"
         metadata = self.running.enter_context(task_metadata(arn))

@@ -12,7 +12,7 @@ from bench.past import write_past
 from bench.picture import LABELS, draw
 from bench.prices import Usage
 from bench.report import replaced, table, titles
-from bench.results import Comparison, Conditions, Priced, Results, Tally
+from bench.results import Comparison, Conditions, Crowd, Priced, Results, Tally
 from bench.trace import spans
 from bench.words import Verdict, judge
 
@@ -42,6 +42,7 @@ def results(text):
         calls={"short turn": {"DynamoDB": 12}},
         metered={"7 s": {"DynamoDB: write units": 90}},
         priced=Priced(seconds=60, measured=LONG, short=SHORT, aim=0.0015),
+        crowd=Crowd(asked=100, tasks=100, errors=0, seconds=3),
         trace={"socket": 10.0, "received": 5.0},
     )  # fmt: skip
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chat.opencode import Line
+from chat.opencode import Line, SilentError
 from chat.running import TurnRunner
 from tests.fakes import FakeConnections, FakeControl, FakeDispatcher, FakeSession
 from tests.unit.test_asking import SOCKET, Thread
+from threadbox.control import Starting
 from threadbox.sockets import Socket
 
 
@@ -229,3 +230,60 @@ def test_edit_during_an_answer_is_answered_next(thread):
     assert [("t", "r-edit")] == thread.dispatcher.dispatched
     snapshots = [frame for frame in thread.connections.to("c2") if frame["type"] == "cf_agent_chat_messages"]
     assert ["other"] == [part["text"] for message in snapshots[-1]["messages"] for part in message["parts"]]
+
+
+def told(thread, connection_id="c1"):
+    """Return what one connection was told of the sandbox."""
+    chunks = [json.loads(frame["body"]) for frame in thread.connections.to(connection_id) if frame.get("body")]
+    return [chunk["data"] for chunk in chunks if chunk["type"] == "data-sandbox"]
+
+
+def test_start_is_told_phase_by_phase_with_its_times(thread):
+    """What each phase took is there as soon as the next one has begun, and all of it in the end."""
+    thread.control.starting = [
+        Starting(state="starting", detail="pulling", generation=1, phases={"requested": 90}),
+        Starting(state="starting", detail="booting", generation=1, phases={"requested": 90, "pulling": 800}),
+    ]
+    thread.control.access = {"phases": {"requested": 90, "pulling": 800, "booting": 2000}}
+    thread.submit("r-one", "one")
+    thread.run("r-one", TalkingSession())
+
+    assert [
+        {"state": "starting", "detail": "pulling", "phases": {"requested": 90}},
+        {"state": "starting", "detail": "booting", "phases": {"requested": 90, "pulling": 800}},
+        {"state": "running", "detail": "ready", "phases": {"requested": 90, "pulling": 800, "booting": 2000}},
+    ] == told(thread)
+
+
+def test_user_is_warned_that_the_sandbox_is_old(thread):
+    """With each answer, as long as it is nearly too old."""
+    thread.control.access = {"ends_at": 1_800_000_600}
+    thread.submit("r-one", "one")
+    thread.run("r-one", TalkingSession())
+
+    assert [{"state": "running", "detail": "ready", "ends_at": 1_800_000_600}] == told(thread)
+    assert "start" == thread.kinds("c1")[0]
+
+
+def test_message_that_meets_the_sandboxs_end_is_answered_by_the_next_one(thread):
+    """It was not taken: whoever brought it says so, waits for the end, and asks the next sandbox, once."""
+
+    class Ending(TalkingSession):
+        async def prompt(self, access, **asked):
+            if access.generation == 1:
+                thread.control.starting = [
+                    Starting(state="stopping", detail="ready", generation=1),
+                    Starting(state="starting", detail="booting", generation=2),
+                ]
+                thread.control.generation = 2
+                raise SilentError("The sandbox takes nothing just now.")
+            return await super().prompt(access, **asked)
+
+    session = Ending()
+    thread.submit("r-one", "one")
+    thread.run("r-one", session)
+
+    assert [1] == thread.control.suspects
+    assert [("ses_1", "hi")] == session.prompts
+    assert ["stopping", "starting", "running"] == [said["state"] for said in told(thread)]
+    assert ["hi", "Hello"] == thread.texts()

@@ -47,7 +47,7 @@ def test_ensure_answers_starting_at_once_and_access_when_ready(service, launcher
     launcher.runs("arn:task/1", "127.1.2.3")
     access = service.ensure("t", scope="turn")
 
-    assert Starting(state="starting", detail="pulling", generation=1) == first == again
+    assert Starting(state="starting", detail="pulling", generation=1, phases={"requested": 0}) == first == again
     assert isinstance(access, Access)
     assert (access.url, access.generation, access.session_id) == ("http://127.1.2.3:4096", 1, "ses_1")
     assert daemon.bound == [("t", 1, MODELS)]
@@ -126,7 +126,7 @@ def test_suspect_that_ended_is_followed_by_a_new_generation(running, launcher):
 
     answer = running.ensure("t", scope="turn", suspect=1)
 
-    assert Starting(state="starting", detail="pulling", generation=2) == answer
+    assert Starting(state="starting", detail="pulling", generation=2, phases={"requested": 0}) == answer
 
 
 def test_event_is_a_hint(running, launcher):

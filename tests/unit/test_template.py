@@ -69,7 +69,21 @@ def test_sandboxes_have_no_task_role_and_no_secrets(template):
     definition = template["Resources"]["SandboxTaskDefinition"]["Properties"]
     assert "TaskRoleArn" not in definition
     (container,) = definition["ContainerDefinitions"]
-    assert {"Environment", "Secrets"}.isdisjoint(container)
+    assert "Secrets" not in container
+    assert {"SANDBOXD_IDLE_SECONDS", "SANDBOXD_LIFE_SECONDS"} == {entry["Name"] for entry in container["Environment"]}
+
+
+def test_sweeper_comes_every_five_minutes(template):
+    """It is the bound on what a sandbox that nobody has costs."""
+    schedule = functions(template)["SandboxCtlFunction"]["Events"]["Sweep"]
+    assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(5 minutes)")
+
+
+def test_limits_are_as_promised(template):
+    """What one user, and one thread, may have."""
+    names = ("SandboxesPerUser", "SandboxIdleSeconds", "SandboxLifeSeconds", "TurnsPerMinute", "SigninsPerHour")
+    defaults = {name: template["Parameters"][name]["Default"] for name in (*names, "SocketsPerThread")}
+    assert [3, 900, 43200, 30, 5, 10] == list(defaults.values())
 
 
 @pytest.fixture(scope="module")

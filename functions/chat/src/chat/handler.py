@@ -53,7 +53,7 @@ bodies = BodyStore(client=cache(lambda: boto3.client("s3")), bucket=settings.bod
 cuts = CutStore(table=table, bodies=bodies)
 messages = MessageStore(table=table, bodies=bodies, cuts=cuts)
 turns = TurnStore(table=table)
-sockets = SocketStore(table=table)
+sockets = SocketStore(table=table, per_thread=settings.sockets_per_thread)
 connections = ConnectionsClient(
     client=boto3.client(
         "apigatewaymanagementapi",
@@ -108,7 +108,7 @@ _socket = SocketRoutes(
         messages=messages,
         turns=turns,
         attachments=attachments,
-        asking=Asking(messages=messages, turns=turns, cuts=cuts),
+        asking=Asking(messages=messages, turns=turns, cuts=cuts, per_minute=settings.turns_per_minute),
         clearing=Clearing(table=table, messages=messages, turns=turns, cuts=cuts, agent=agent, broadcast=broadcast),
         dispatcher=dispatcher,
         recovery=recovery,

@@ -264,6 +264,9 @@ class _Run:
                 if await self._forget(access):
                     await self._begin()
                     self._say_sandbox("running", "ready", context_lost=True)
+                if access.ends_at is not None:
+                    await self._begin()
+                    self._say_sandbox("running", "ready", ends_at=access.ends_at)
                 see_to(access.codex, model=self.turn.model)
                 self.exchange = self._exchange(self.turn.reach(access), access.codex)
                 return await self.exchange.ask(text, model=self.turn.model)

@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from sandbox_ctl.models import Offer
 from sandbox_ctl.offers import OfferService
@@ -16,6 +17,14 @@ from threadbox.edge import BearerToken, create_http_app
 from threadbox.identifiers import ThreadId
 from threadbox.sessions import SessionVerifier
 from threadbox.threads import ThreadStore
+
+
+class Wanted(BaseModel):
+    """What a sandbox is to be like that is begun by this; one that runs stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: str | None = Field(default=None, max_length=64, description="a name of those in the template's SandboxSizes")
 
 
 def create_app(
@@ -41,8 +50,8 @@ def create_app(
         return service.status(thread)
 
     @app.post("/api/sandbox/{thread}", responses={HTTPStatus.ACCEPTED.value: {"model": Status}})
-    def ensure(thread: thread_of_owner, response: Response) -> Status:
-        if not isinstance(service.ensure(thread, scope="turn"), Access):
+    def ensure(thread: thread_of_owner, response: Response, wanted: Wanted | None = None) -> Status:
+        if not isinstance(service.ensure(thread, scope="turn", size=wanted.size if wanted else None), Access):
             response.status_code = HTTPStatus.ACCEPTED
         return service.status(thread)
 

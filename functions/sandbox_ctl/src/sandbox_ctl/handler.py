@@ -33,7 +33,9 @@ from sandbox_ctl.rollout import FLAGS_SECONDS, Rollout
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.settings import Settings
+from sandbox_ctl.sizes import Sizes
 from sandbox_ctl.starts import Starter
+from sandbox_ctl.sweeper import SCHEDULED, Sweeper
 from sandbox_ctl.transfers import TransferService
 from sandbox_ctl.workspace_routes import WorkspaceServices
 from sandbox_ctl.workspaces import WorkspaceClient
@@ -54,7 +56,7 @@ settings = Settings()
 table = boto3.resource("dynamodb").Table(settings.table_name)
 secretsmanager = boto3.client("secretsmanager")
 threads = ThreadStore(table=table)
-store = SandboxStore(table=table)
+store = SandboxStore(table=table, per_user=settings.sandboxes_per_user)
 grants = GrantStore(table=table)
 signer = CallSigner(secret=JsonSecret(client=secretsmanager, arn=settings.call_secret_arn))
 model_keys = JsonSecret(client=secretsmanager, arn=settings.model_keys_secret_arn)
@@ -88,7 +90,7 @@ def flags() -> AppConfigStore:
 
 
 launcher = FargateLauncher(
-    ecs=boto3.client("ecs", config=Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 2})),
+    ecs=boto3.client("ecs", config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})),
     cluster=settings.cluster,
     subnets=settings.subnets,
     security_group=settings.sandbox_security_group,
@@ -132,6 +134,7 @@ policies = PolicyStore(table=table)
 memories = MemoryService(client=s3, bucket=settings.sandbox_bucket_name, store=store, daemon=daemon)
 service = SandboxService(
     store=store,
+    threads=threads,
     rollout=Rollout(threads=threads, stores=flags),
     codex=codex,
     policies=PolicyService(store=store, daemon=daemon),
@@ -147,6 +150,15 @@ service = SandboxService(
     ),
     signer=signer,
     task_definition=settings.task_definition,
+    sizes=Sizes.parse(settings.sandbox_sizes, default=settings.sandbox_size),
+    life_seconds=settings.sandbox_life_seconds,
+)
+sweeper = Sweeper(
+    service=service,
+    launcher=launcher,
+    threads=threads,
+    # What each sandbox that runs is to have every few minutes.
+    visits=(memories.renew,),
 )
 workspaces = WorkspaceClient(sandboxes=service, http=httpx.Client(), signer=signer)
 execs = RateStore(table=table, what="exec", per_minute=settings.execs_per_minute)
@@ -174,11 +186,14 @@ _http = Mangum(
 
 @logger.inject_lambda_context(clear_state=True)
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
-    """Answer an operation of another function, a request of the HTTP API, or an event of ECS."""
+    """Answer an operation of another function, a request of the HTTP API, an event of ECS, or the schedule."""
     if "operation" in event:
         return perform(service, resealing, event)
     if "requestContext" in event:
         return _http(event, context)
+    if event.get("detail-type") == SCHEDULED:
+        sweeper.sweep()
+        return None
     changed = TaskChanged.model_validate(event)
     if (thread_id := threads.of_hash(changed.detail.started_by)) is not None:
         service.task_changed(thread_id, changed.detail.task_arn)

@@ -16,6 +16,10 @@ class Settings(BaseSettings):
     task_definition: str
     sandbox_subnets: str
     sandbox_security_group: str
+    sandbox_sizes: str
+    sandbox_size: str
+    sandboxes_per_user: int
+    sandbox_life_seconds: int
     model_base_url: str
     model_name: str
     model_keys_secret_arn: str

@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from sandboxd.activity import CountRequests
 from sandboxd.contract import Bind, ExitCode, Policy, Status
 from sandboxd.errors import (
     ForbiddenError,
@@ -66,6 +67,7 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
         dependencies=[Depends(HTTPBearer(auto_error=False, description="a call token", scheme_name="call"))],
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
+    app.add_middleware(CountRequests, of=sandbox)
     app.add_middleware(CallGate, verifier=verifier, binding=sandbox, body_bytes=body_bytes)
     app.add_exception_handler(SandboxdError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

@@ -30,7 +30,9 @@ class ExitCode(IntEnum):
     BOOT_FAILED = 3
     OPENCODE_DIED = 4
     NEVER_BOUND = 5
-    NOT_RESTORED = 6
+    IDLE = 6
+    TOO_OLD = 7
+    NOT_RESTORED = 8
 
 
 Version = Annotated[int, Field(ge=1, lt=2**53, description="grows with every change of a provider's credentials")]

@@ -25,6 +25,7 @@ Everything a caller may be told about, in one tree.
   + OpenCodeError              opencode_error
     - UnknownOutcomeError
   + NotReadyError              not_ready
+    - EndingError              ending
 """
 
 from http import HTTPStatus
@@ -233,3 +234,10 @@ class NotReadyError(SandboxdError):
     code = "not_ready"
     status = HTTPStatus.SERVICE_UNAVAILABLE
     message = "the sandbox is not ready"
+
+
+class EndingError(NotReadyError):
+    """The sandbox has decided to end, and takes nothing any more: the next one does."""
+
+    code = "ending"
+    message = "the sandbox is ending"

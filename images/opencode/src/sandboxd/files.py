@@ -29,6 +29,8 @@ from sandboxd.orders import Listing, Removed, Stored
 logger = logging.getLogger(__name__)
 
 PIECE_BYTES = 256 * 1024
+READING, WRITING = "reading", "writing"
+"""What a sandbox is busy with then."""
 # A listing of as many long names as there may be.
 REPORT_BYTES = 8 * 1024 * 1024
 MOST_BYTES = 2**40
@@ -176,7 +178,7 @@ class Files:
         except TimeoutError:
             raise NotReadyError from None
         try:
-            with self._busy("files"):
+            with self._busy(READING if job["operation"] in ("get", "list") else WRITING):
                 process = await self._children.start(
                     "sandboxd.file_worker", stdin=PIPE, stdout=PIPE, stderr=None, limit=REPORT_BYTES
                 )

@@ -16,13 +16,15 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from sandboxd import orphans
+from sandboxd.activity import Activity
 from sandboxd.agent_home import AgentHome
 from sandboxd.bound import Bound, compose_bound
 from sandboxd.connection import Connection
 from sandboxd.contract import Bind, ExitCode, LogRange, State, Status
 from sandboxd.conversation import Conversation
-from sandboxd.errors import AlreadyBoundError, NotReadyError, OpenCodeError, StaleGenerationError
+from sandboxd.errors import AlreadyBoundError, EndingError, NotReadyError, OpenCodeError, StaleGenerationError
 from sandboxd.events import EventLog
+from sandboxd.files import READING
 from sandboxd.memory.contract import MemoryStatus
 from sandboxd.memory.manifest import Manifest, thread_hash
 from sandboxd.memory.packing import PackingError
@@ -63,6 +65,7 @@ class Sandbox:
         self._left_booting = asyncio.Event()
         self._ended: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._tasks = Tasks(failed=lambda: self.end(ExitCode.INTERNAL))
+        self.activity = Activity()
         self._services = compose_services(settings, home=self._home, tasks=self._tasks, busy=self._busy)
         self.log = EventLog(max_events=settings.log_events, max_bytes=settings.log_bytes)
 
@@ -233,7 +236,9 @@ class Sandbox:
             describe=self._describe,
             log=self.log,
             tasks=self._tasks,
+            activity=self.activity,
             died=self._end_with_opencode,
+            end=self.end,
         )
         self._enter(State.RESTORING if request.memory and request.memory.kept else State.BOOTING)
         self._tasks.spawn(self._start(self._bound, request))
@@ -273,11 +278,18 @@ class Sandbox:
             orphans.reap((pid, *waited_for))
 
     @contextlib.contextmanager
-    def _busy(self, _what: str) -> Iterator[None]:
-        """Around everything that is done for the control plane in the workspace: ``exec`` or ``files``."""
-        yield
+    def _busy(self, what: str) -> Iterator[None]:
+        """Around everything that is done for the control plane in the workspace."""
+        try:
+            with self.activity.busy(what):
+                yield
+        finally:
+            if what != READING and self._bound is not None:
+                self._bound.memory.saver.note_change()
 
     def _ready(self) -> Bound:
+        if self._state is State.STOPPING:
+            raise EndingError
         if self._bound is None or self._state is not State.READY:
             raise NotReadyError
         return self._bound
@@ -316,6 +328,7 @@ class Sandbox:
         self._tasks.spawn(bound.credentials.guard())
         bound.memory.saver.begin()
         self._enter(State.READY)
+        self._tasks.spawn(bound.retirement.watch())
 
     def _describe(self, **saved: Any) -> Manifest:
         return Manifest(

@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     agent_gid: int = 0
 
     unbound_seconds: float = 300
+    idle_seconds: float = Field(default=900, gt=0)
+    """Without a turn, an attempt to sign in, a command or a call for so long, it ends."""
+    life_seconds: float = Field(default=43_200, gt=0)
+    """So long after it was ready it ends, between turns."""
     boot_seconds: float = 30
     stop_seconds: float = 5
     heartbeat_seconds: float = 5

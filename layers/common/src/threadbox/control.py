@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from threadbox.errors import AppError, SandboxUnavailableError
 
@@ -37,7 +37,9 @@ class Access(BaseModel):
     """
     How to call a running sandbox: its address, a use token and how many seconds that lives.
 
-    ``codex`` is told by ensure for a turn; None: the thread has no grant.
+    ``codex`` is told by ensure for a turn; None: the thread has no grant. ``phases`` is how many milliseconds each
+    phase of the start took that the caller has waited for, ``ends_at`` (epoch seconds) when the sandbox will have
+    become too old, if that is soon.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,16 +50,19 @@ class Access(BaseModel):
     generation: int
     session_id: str
     codex: Codex | None = None
+    phases: dict[str, int] = Field(default_factory=dict)
+    ends_at: int | None = None
 
 
 class Starting(BaseModel):
-    """How far a start has come."""
+    """How far a start has come; ``phases`` is how many milliseconds each phase took that is over."""
 
     model_config = ConfigDict(frozen=True)
 
     state: str
     detail: str
     generation: int
+    phases: dict[str, int] = Field(default_factory=dict)
 
 
 class Disconnected(BaseModel):

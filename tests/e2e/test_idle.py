@@ -1,0 +1,66 @@
+"""A sandbox that nobody uses ends, while its page is open; the next message starts another one."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+
+from local.stack.aws_clients import client
+from tests.e2e.threads import Thread
+from tests.waiting import eventually
+from threadbox.control import Access
+
+pytestmark = pytest.mark.long
+
+FUNCTION = "threadbox-sandbox-ctl"
+IDLE_SECONDS = 3
+
+
+@pytest.fixture
+def impatient(stack):
+    """sandbox_ctl as it is deployed, but for how long the sandboxes that it starts may be idle."""
+    functions, ecs = client("lambda", stack.aws_url), client("ecs", stack.aws_url)
+    variables = functions.get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
+    known = ecs.describe_task_definition(taskDefinition=variables["TASK_DEFINITION"])["taskDefinition"]
+    container = known["containerDefinitions"][0] | {
+        "environment": [{"name": "SANDBOXD_IDLE_SECONDS", "value": str(IDLE_SECONDS)}]
+    }
+    definition = ecs.register_task_definition(
+        family=known["family"] + "-impatient",
+        networkMode="awsvpc",
+        requiresCompatibilities=["FARGATE"],
+        cpu="1024",
+        memory="2048",
+        containerDefinitions=[container],
+    )["taskDefinition"]["taskDefinitionArn"]
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in (variables | {"AWS_ENDPOINT_URL": stack.aws_url}).items():
+            environment.setenv(name, value)
+        deployed = import_module("sandbox_ctl.handler").service
+    return replace(deployed, task_definition=definition)
+
+
+def test_idle_sandbox_ends_and_the_next_message_starts_another(stack, token, impatient):
+    """The open tab alone keeps nothing alive; its user is told why it ended, and has a place for another one."""
+    thread = Thread(stack, token, user="idle")
+    with thread.tab() as tab:
+        eventually(lambda: isinstance(impatient.ensure(thread.name, scope="turn"), Access), seconds=90)
+        assert thread.sandbox()["ends_at"] > thread.sandbox()["started_at"]
+        assert {"requested", "pulling", "booting"} <= thread.sandbox()["phases"].keys()
+
+        ended = eventually(lambda: (seen := thread.sandbox())["state"] == "stopped" and seen, seconds=60)
+        assert ended["reason"] == "nothing was going on for a while"
+
+        answer = tab.answer(tab.ask("say I am back"))
+        assert "I am back" in answer.text
+        assert (thread.sandbox()["state"], thread.sandbox()["generation"]) == ("running", 2)
+    thread.close()
+
+
+def test_sweeper_sweeps(stack):
+    """The deployed function takes the schedule's event, and may do all it has to do."""
+    functions = client("lambda", stack.aws_url)
+    told = functions.invoke(
+        FunctionName=FUNCTION, Payload=b'{"detail-type": "Scheduled Event", "source": "aws.events"}'
+    )
+    assert "FunctionError" not in told, told["Payload"].read()
