@@ -1,6 +1,10 @@
 """The agent as another user than sandboxd, where that can be: for root, if that user can reach OpenCode."""
 
+import contextlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,12 @@ def second_user() -> dict[str, Any]:
     return {} if os.geteuid() or closed else {"agent_uid": AGENT, "agent_gid": AGENT}
 
 
-def let_through(directory: Path) -> None:
-    """Let the agent's user pass through a directory of pytest's."""
-    for place in (directory, directory.parent, directory.parent.parent):
-        place.chmod(0o755)
+@contextlib.contextmanager
+def open_directory() -> Iterator[Path]:
+    """A directory that other users may pass through, unlike pytest's own."""
+    directory = Path(tempfile.mkdtemp(prefix="sandboxd-"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)

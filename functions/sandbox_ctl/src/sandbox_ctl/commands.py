@@ -118,8 +118,8 @@ class CommandService:
         self.rate.take(thread_id)
         body = _Order.model_validate({**order.model_dump(), "timeout_seconds": seconds})
         result = self.workspaces.call(thread_id, "POST", "/sandboxd/exec", ExecResult, body, seconds=seconds)
-        told = {"exit_code": result.exit_code, "duration_ms": result.duration_ms}
-        logger.info("command ended", thread_id=thread_id, **told)
+        ms = result.duration_ms
+        logger.info("command ended", thread_id=thread_id, exit_code=result.exit_code, duration_ms=ms)
         return result
 
     def start(self, thread_id: str, order: Exec) -> ExecStarted:

@@ -160,7 +160,9 @@ sweeper = Sweeper(
     # What each sandbox that runs is to have every few minutes.
     visits=(memories.renew,),
 )
-workspaces = WorkspaceClient(sandboxes=service, http=httpx.Client(), signer=signer)
+# A connection that was kept may end just as a command is sent, of which nobody could say then whether it ran.
+unkept = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+workspaces = WorkspaceClient(sandboxes=service, http=unkept, signer=signer)
 execs = RateStore(table=table, what="exec", per_minute=settings.execs_per_minute)
 workspace = WorkspaceServices(
     commands=CommandService(workspaces=workspaces, rate=execs),

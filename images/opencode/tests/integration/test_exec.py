@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 from harness import ControlPlane, Sandboxd, ScriptedModel, Start, running, until_gone
-from second_user import AGENT, let_through, second_user
+from second_user import AGENT, open_directory, second_user
 
 # Whoever wants to outlive a command: in a session of its own, twice forked, in another environment, deaf to signals.
 DAEMON = "(setsid setsid env -i /bin/sh -c 'trap \"\" TERM HUP INT; echo $$ > {name}; while :; do sleep 60; done' &)"
 
 
 @pytest.fixture(scope="module")
-def sandboxd(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxd]:
-    directory = tmp_path_factory.mktemp("exec")
-    let_through(directory)
-    with running(ControlPlane(), directory, parallel_execs=3, **second_user()) as sandboxd:
+def sandboxd(model: ScriptedModel) -> Iterator[Sandboxd]:
+    settings = {"parallel_execs": 3, **second_user()}
+    with open_directory() as directory, running(ControlPlane(), directory, **settings) as sandboxd:
         assert sandboxd.bind(model).status_code == 200
         assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
         yield sandboxd

@@ -14,16 +14,15 @@ import httpx
 import pytest
 from git_server import git_server, make_repository
 from harness import ControlPlane, Sandboxd, ScriptedModel, running
-from second_user import AGENT, let_through, second_user
+from second_user import AGENT, open_directory, second_user
 
 CANARY = "canary-91c3"
 
 
 @pytest.fixture(scope="module")
-def sandboxd(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxd]:
-    directory = tmp_path_factory.mktemp("files")
-    let_through(directory)
-    with running(ControlPlane(), directory, git_over_http=1, **second_user()) as sandboxd:
+def sandboxd(model: ScriptedModel) -> Iterator[Sandboxd]:
+    settings = {"git_over_http": 1, **second_user()}
+    with open_directory() as directory, running(ControlPlane(), directory, **settings) as sandboxd:
         assert sandboxd.bind(model).status_code == 200
         assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
         yield sandboxd
