@@ -6,11 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
-from botocore.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox_ctl.memories import KEPT, LARGEST, RENEW_AFTER, URL_LIFE, MemoryService
+from sandbox_ctl.memories import KEPT, LARGEST, RENEW_AFTER, S3_CONFIG, URL_LIFE, MemoryService
 from sandbox_ctl.sandboxes import State
 from tests.controlling import Controlling
 from threadbox.control import Access
@@ -22,7 +21,7 @@ BUCKET = "sandboxes"
 
 @pytest.fixture
 def client(aws):
-    client = boto3.client("s3", config=Config(signature_version="s3v4"))
+    client = boto3.client("s3", config=S3_CONFIG)
     client.create_bucket(Bucket=BUCKET)
     return client
 
@@ -90,6 +89,19 @@ def test_form_is_good_for_one_generation_and_one_gigabyte(controlling):
     assert ["content-length-range", 1, LARGEST] in policy["conditions"]
     assert "key" not in upload.fields
     assert upload.fields["policy"].get_secret_value() not in repr(upload)
+
+
+def test_what_is_signed_leads_to_the_buckets_region(controlling, clock):
+    """The global address would redirect, and what is posted is not posted again."""
+    sandbox = running(controlling)
+    client = boto3.client("s3", region_name="eu-central-1", config=S3_CONFIG)
+    elsewhere = MemoryService(
+        client=lambda: client, bucket="my-bucket", store=controlling.store, daemon=controlling.daemon, now=clock
+    )
+    upload = elsewhere._upload(sandbox)
+    assert "https://my-bucket.s3.eu-central-1.amazonaws.com/" == upload.url.get_secret_value()
+    readable = elsewhere._readable("key").get_secret_value()
+    assert readable.startswith("https://my-bucket.s3.eu-central-1.amazonaws.com/key?")
 
 
 def test_form_is_renewed_when_a_quarter_of_an_hour_is_over(controlling, clock, client):

@@ -20,7 +20,7 @@ from sandbox_ctl.events import TaskChanged
 from sandbox_ctl.files import FileService
 from sandbox_ctl.launcher import FargateLauncher
 from sandbox_ctl.loans import Lender
-from sandbox_ctl.memories import MemoryService
+from sandbox_ctl.memories import S3_CONFIG, MemoryService
 from sandbox_ctl.models import Model, ModelAccess, usable_keys
 from sandbox_ctl.offers import OfferService
 from sandbox_ctl.openai import OpenAIClient
@@ -125,9 +125,8 @@ resealing = ResealService(grants=grants, lender=lender, sealer=sealer)
 
 @cache
 def s3() -> "S3Client":
-    """Return the client for what goes into and out of sandboxes, of the kind whose signatures every region takes."""
-    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"}, signature_version="s3v4")
-    return boto3.client("s3", config=config)
+    """Return the client for what goes into and out of sandboxes."""
+    return boto3.client("s3", config=S3_CONFIG)
 
 
 policies = PolicyStore(table=table)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
+S3_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard"},
+    signature_version="s3v4",
+    # Without it what is presigned leads to the global address, which redirects to all regions but one; no POST follows.
+    s3={"addressing_style": "virtual"},
+)
 KEPT = 5
 URL_LIFE = 3600
 """

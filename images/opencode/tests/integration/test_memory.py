@@ -36,7 +36,11 @@ def heard(model: ScriptedModel) -> list[str]:
 
 
 def test_killed_sandbox_goes_on_in_the_next_one(model: ScriptedModel, bucket: Bucket, directory: Path) -> None:
-    """Its files are there, though its workspace has become a repository, and the agent knows what was said."""
+    """
+    Its files are there, though its workspace has become a repository, and the agent knows what was said.
+
+    What was not saved yet is saved when the next one is ended, within the time that ECS leaves it.
+    """
     commands = "run git init -q . && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m m && echo 7 > n"
     with running(ControlPlane(gen=1), directory, save_seconds=0.1) as first:
         session = begun(first, model, bucket)["session_id"]
@@ -48,7 +52,7 @@ def test_killed_sandbox_goes_on_in_the_next_one(model: ScriptedModel, bucket: Bu
         first.process.wait()
     for place in ("workspace", "home"):
         (directory / place).rename(directory / f"old-{place}")
-    with running(ControlPlane(gen=2), directory) as second:
+    with running(ControlPlane(gen=2), directory, save_seconds=3600, settle_seconds=3600) as second:
         status = begun(second, model, bucket)
         asked(second, "the third")
 
@@ -56,19 +60,13 @@ def test_killed_sandbox_goes_on_in_the_next_one(model: ScriptedModel, bucket: Bu
         assert (directory / "workspace" / "n").read_text() == "7\n"
         assert (directory / "workspace" / ".git" / "HEAD").exists()
         assert heard(model) == [commands, "the second", "the third"]
+        assert second.call("GET", "/sandboxd/status").json()["memory"]["unsaved"] is True
+        second.process.send_signal(signal.SIGTERM)
+        assert second.process.wait(20) == 0, second.log()
+    late = [name.removeprefix(bucket.prefix(THREAD, 2)) for name in sorted(bucket.objects)][-2:]
+    assert late == [f"{1:010d}/{ARCHIVE}", f"{1:010d}/{MANIFEST}"]
     kept = {path.name for path in (directory / "home" / ".local" / "share" / "opencode").iterdir()}
     assert not {"auth.json"} & kept
-
-
-def test_sigterm_saves_in_time(model: ScriptedModel, bucket: Bucket, directory: Path) -> None:
-    """What the last save did not have yet; a sandbox in which nothing happened saves nothing."""
-    with running(ControlPlane(gen=1), directory, save_seconds=3600, settle_seconds=3600) as sandboxd:
-        begun(sandboxd, model, bucket)
-        asked(sandboxd, "run echo late > late")
-        assert sandboxd.call("GET", "/sandboxd/status").json()["memory"]["unsaved"] is True
-        sandboxd.process.send_signal(signal.SIGTERM)
-        assert sandboxd.process.wait(20) == 0, sandboxd.log()
-    assert [name.rsplit("/", 1)[1] for name in sorted(bucket.objects)] == [ARCHIVE, MANIFEST]
 
 
 def test_form_is_renewed_and_memory_discarded_by_control_calls_alone(

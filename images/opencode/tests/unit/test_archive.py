@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -356,3 +357,29 @@ def test_tar_reads_what_we_write(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     subprocess.run(["tar", "-x", "-C", tmp_path / "out"], input=tar, check=True)
     assert seen(tmp_path / "workspace") == seen(tmp_path / "out" / "workspace")
+
+
+@pytest.mark.parametrize("program", ["pack", "unpack"])
+def test_memory_is_bounded(tmp_path: Path, program: str) -> None:
+    """However large a file is: both programs go through it in pieces."""
+    large, archive = 256 << 20, tmp_path / "archive"
+    (tmp_path / "workspace").mkdir()
+    with (tmp_path / "workspace" / "large").open("wb") as file:
+        file.truncate(large)
+    limits = Limits(content=large, entries=10)
+    with archive.open("w+b") as out:
+        if program == "unpack":
+            pack(tmp_path / "workspace", tmp_path / "none.db", out.fileno(), limits=limits, size=SIZE)
+            (tmp_path / "workspace" / "large").unlink()
+            out.seek(0)
+        command = (
+            *(sys.executable, "-m", f"sandboxd.memory.{program}", "--archive", str(out.fileno())),
+            *("--workspace", tmp_path / "workspace", "--database", tmp_path / "none.db", "--size", str(SIZE)),
+            *("--content", str(large), "--entries", "10"),
+        )
+        process = subprocess.Popen(command, pass_fds=(out.fileno(),), stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+
+    assert process.returncode == 0
+    assert used.ru_maxrss < 128 * 1024  # KB
