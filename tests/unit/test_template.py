@@ -155,7 +155,7 @@ def test_key_of_the_vault_is_rotated_kept_and_good_for_bound_data_keys_only(temp
 
 @pytest.mark.parametrize("name", ["BodiesBucket", "SandboxBucket"])
 def test_buckets_are_private_encrypted_and_what_is_deleted_is_gone(template, name):
-    """Nobody gets in but over TLS and by a role of this stack; no versions are kept, and nothing ends by itself."""
+    """Nobody gets in but over TLS and by a role of this stack; no versions are kept, and nothing ends but transfers."""
     bucket = template["Resources"][name]
     properties = bucket["Properties"]
     (statement,) = template["Resources"][f"{name}Policy"]["Properties"]["PolicyDocument"]["Statement"]
@@ -165,7 +165,8 @@ def test_buckets_are_private_encrypted_and_what_is_deleted_is_gone(template, nam
     assert "ServerSideEncryptionByDefault" in properties["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
     assert "BucketOwnerEnforced" == properties["OwnershipControls"]["Rules"][0]["ObjectOwnership"]
     assert "VersioningConfiguration" not in properties
-    assert not [rule for rule in properties["LifecycleConfiguration"]["Rules"] if "Expiration" in str(rule)]
+    ending = [rule for rule in properties["LifecycleConfiguration"]["Rules"] if "Expiration" in str(rule)]
+    assert {PREFIX} >= {rule["Prefix"] for rule in ending}
     assert "Retain" == bucket["UpdateReplacePolicy"]
     assert ("Deny", {"Bool": {"aws:SecureTransport": False}}) == (statement["Effect"], statement["Condition"])
 
