@@ -36,7 +36,9 @@ ENVIRONMENT = {
 SCRIPT = """
 set -eu
 trap 'rm -rf -- "./$PART"' EXIT
-there() { [ -L "./$NAME" ] || { [ -e "./$NAME" ] && ! rmdir -- "./$NAME" 2>/dev/null; }; }
+there() {
+  [ -L "./$NAME" ] || { [ -e "./$NAME" ] && { [ ! -d "./$NAME" ] || [ -n "$(ls -A -- "./$NAME")" ]; }; }
+}
 safe() {
   git -c core.hooksPath=/dev/null -c credential.helper= -c protocol.ext.allow=never -c protocol.file.allow=never \\
     -c submodule.recurse=false -c core.fsmonitor=false -c advice.detachedHead=false -c gc.auto=0 "$@"

@@ -3,6 +3,9 @@
 import json
 import os
 import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ControlPlane, Sandboxd, ScriptedModel, Start, running, until_gone
+from harness import ControlPlane, Sandboxd, ScriptedModel, Start, running
 from second_user import AGENT, open_directory, second_user
+
+from sandboxd.launcher import Order
 
 # Whoever wants to outlive a command: in a session of its own, twice forked, in another environment, deaf to signals.
 DAEMON = "(setsid setsid env -i /bin/sh -c 'trap \"\" TERM HUP INT; echo $$ > {name}; while :; do sleep 60; done' &)"
@@ -47,12 +52,15 @@ def refusal(sandboxd: Sandboxd, method: str, path: str, body: object = None) -> 
 
 
 def pid_in(sandboxd: Sandboxd, name: str) -> int:
+    return pid_at(sandboxd.directory / "workspace" / name)
+
+
+def pid_at(path: Path) -> int:
     """The process id that was written there, waited for."""
-    path = sandboxd.directory / "workspace" / name
     deadline = time.monotonic() + 10
     while not (path.exists() and path.read_text().strip()):
-        assert time.monotonic() < deadline, sandboxd.log()
-        os.sched_yield()
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
     return int(path.read_text())
 
 
@@ -278,13 +286,23 @@ def test_commands_end_with_the_sandbox(start: Start, model: ScriptedModel) -> No
         assert not Path(f"/proc/{daemon}").exists()
 
 
-def test_commands_end_when_sandboxd_is_killed(start: Start, model: ScriptedModel) -> None:
-    """Without a container around it, too."""
-    with start(**second_user()) as sandboxd:
-        sandboxd.bind(model)
-        sandboxd.until_ready()
-        run(sandboxd, f"{DAEMON.format(name='pid-d')}; sleep 1000", exec_id="d", timeout_seconds=3600)
-        daemon = pid_in(sandboxd, "pid-d")
-        sandboxd.process.kill()
+def test_command_ends_when_sandboxd_is_gone(tmp_path: Path) -> None:
+    """Without a container around it, too: its launcher sees to that."""
+    ours, theirs = socket.socketpair()
+    order = Order(
+        argv=["/bin/sh", "-c", f"{DAEMON.format(name='pid')}; sleep 1000"],
+        env={"PATH": os.environ["PATH"]},
+        workspace=str(tmp_path),
+        cwd=[],
+        uid=0,
+        gid=0,
+    )
+    with theirs:
+        command = (sys.executable, "-c", "import sys; from sandboxd.launcher import main; main(sys.argv[1:])")
+        launcher = subprocess.Popen([*command, str(theirs.fileno())], pass_fds=[theirs.fileno()])
+    with ours:
+        ours.sendall(json.dumps(order).encode() + b"\n")
+        daemon = pid_at(tmp_path / "pid")
 
-        until_gone(daemon)
+    assert launcher.wait(15) == 0
+    assert not Path(f"/proc/{daemon}").exists()

@@ -252,22 +252,26 @@ def test_checkout_that_fails_says_why_and_leaves_nothing(
     sandboxd: Sandboxd, repositories: tuple[str, str, str]
 ) -> None:
     """In one word; nothing of what git said."""
-    url, _, _ = repositories
+    url, _, second = repositories
     base = url.rpartition("/")[0]
     workspace = sandboxd.directory / "workspace"
+    (workspace / "empty").mkdir()
     before = {path.name for path in workspace.iterdir()}
     cases: list[tuple[dict[str, object], str]] = [
         ({"url": f"{base}/none.git"}, "not_found"),
         ({"url": f"{base}/closed.git"}, "access_denied"),
         ({"url": url, "ref": "no-such-branch", "target_dir": "no"}, "ref_not_found"),
-        ({"url": url, "ref": "0" * 40, "target_dir": "no"}, "ref_not_found"),
+        ({"url": url, "ref": "0" * 40, "target_dir": "empty"}, "ref_not_found"),
         ({"url": "http://127.0.0.1:9/x.git"}, "unreachable"),
     ]
     for order, reason in cases:
         answer = checkout(sandboxd, **order)
         assert (outcome(answer), answer.json()["reason"]) == ((422, "checkout_failed"), reason), order
+    after = {path.name for path in workspace.iterdir()}
+    answer = checkout(sandboxd, url=url, target_dir="empty")
 
-    assert {path.name for path in workspace.iterdir()} == before
+    assert after == before
+    assert (answer.status_code, answer.json()) == (200, {"commit": second, "path": "empty"})
 
 
 @pytest.mark.parametrize(
