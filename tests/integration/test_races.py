@@ -60,6 +60,9 @@ def service(stack, table, ecs, thread_id):
     yield replace(controlling.service, task_definition="threadbox-sandbox")
     for task in tasks(stack, ecs, thread_id):
         ecs.stop_task(cluster=stack.outputs["ClusterArn"], task=task)
+    # The stack's own sweeper is not to go on with what begins here.
+    table.delete_item(Key={"thread_id": thread_id, "sk": "SANDBOX"})
+    controlling.store.forget(thread_id, None)
 
 
 def tasks(stack, ecs, thread_id, *statuses):

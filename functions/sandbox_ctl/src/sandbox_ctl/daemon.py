@@ -196,7 +196,10 @@ class DaemonClient:
     def _call(
         self, sandbox: Sandbox, method: str, path: str, shape: type[Shape], body: bytes = b"", *, patience: int = 0
     ) -> Shape:
-        token = self.signer.control(audience(sandbox), method=method, path=path, body=body)
+        try:
+            token = self.signer.control(audience(sandbox), method=method, path=path, body=body)
+        except LookupError as exc:
+            raise OpenCodeError("The sandbox's call key is out of use.") from exc
         try:
             response = self.http.request(
                 method,

@@ -307,11 +307,15 @@ class SandboxService:
         )
 
     def _access(self, sandbox: Sandbox, scope: Scope, codex: Codex | None = None) -> Access:
+        try:
+            token = self.signer.use(audience(sandbox), scope=scope)
+        except LookupError as exc:
+            raise OpenCodeError("The sandbox's call key is out of use. Stop it, and another one will start.") from exc
         ends_at = self.ends_at(sandbox)
         soon = ends_at is not None and ends_at - self.starter.now() <= WARN_SECONDS
         return Access(
             url=f"http://{sandbox.address}:{PORT}",
-            token=self.signer.use(audience(sandbox), scope=scope),
+            token=token,
             expires_in=USE_LIFE,
             generation=sandbox.generation,
             session_id=sandbox.session_id or "",

@@ -76,6 +76,9 @@ class Sweeper:
             except AppError as error:
                 counts["errors"] += 1
                 logger.warning("not swept", thread_id=thread_id, code=error.code)
+            except Exception:  # noqa: BLE001 - a row that nobody foresaw must not keep all others from being swept
+                counts["errors"] += 1
+                logger.exception("not swept", thread_id=thread_id)
         for task in tasks.values():
             if self.now() > until:
                 break
