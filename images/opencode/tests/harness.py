@@ -296,6 +296,12 @@ def turn_of(lines: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
 _addresses = itertools.count(random.randrange(1 << 16))
 
 
+def free_address() -> str:
+    """An address of the loopback that no other sandbox of these tests has."""
+    number = next(_addresses)
+    return f"127.200.{number >> 8 & 255}.{number % 254 + 1}"
+
+
 @contextlib.contextmanager
 def running(
     plane: ControlPlane,
@@ -312,8 +318,7 @@ def running(
     """
     for name in ("workspace", "home"):
         (directory / name).mkdir(parents=True, exist_ok=True)
-    number = next(_addresses)
-    host = f"127.200.{number >> 8 & 255}.{number % 254 + 1}"
+    host = free_address()
     with contextlib.closing(socket.create_server((host, 0))) as probe:
         port = probe.getsockname()[1]
     with metadata(plane.audience) as uri, (directory / "log").open("wb") as log:
@@ -337,7 +342,7 @@ def running(
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
             sandboxd = Sandboxd(url, process, plane, directory, client)
             try:
-                _until_listening(process, host, port, directory / "log")
+                until_listening(process, host, port, directory / "log")
                 yield sandboxd
             finally:
                 process.terminate()
@@ -386,7 +391,8 @@ def _serve(handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
     return server
 
 
-def _until_listening(process: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
+def until_listening(process: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
+    """Wait until something listens there, or *process* ends."""
     deadline = time.monotonic() + 20
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, port), 1):
