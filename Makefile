@@ -44,11 +44,12 @@ token: tools ## a session token: make token THREAD=… USER=… [TTL=900]
 
 test: tools ## all tests but the long ones; ARGS="tests/unit -k turns" runs some of them
 	@$(PY) -m local.stack install
-	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -n 2 --dist loadfile images/opencode/tests)
+	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -n 2 --dist loadfile -m "not long" images/opencode/tests)
 	@$(PY) -m pytest -q -n 3 --dist loadfile -m "not long" $(ARGS)
 
 test-long: tools ## the tests that take minutes each
 	@$(PY) -m local.stack install
+	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -m long images/opencode/tests)
 	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --stack-each -m long $(ARGS)
 
 bench: tools ## times, calls and memory against bare OpenCode; ARGS=--quick: a small run

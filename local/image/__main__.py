@@ -18,7 +18,7 @@ MEGA = 1_000_000
 
 
 def main() -> int:
-    """Build, print, and leave ``image.json`` beside the stages: root, environment, entry point, health check, layers."""
+    """Build, print, and leave beside the stages, in ``image.json``, what there is to know to run it."""
     parser = argparse.ArgumentParser(prog="local.image", description="The sandbox's image, built in a Debian chroot")
     parser.add_argument("directory", type=Path, help="where its stages are made; what is there of them goes first")
     directory = parser.parse_args().directory.absolute()
@@ -29,12 +29,16 @@ def main() -> int:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:5.1f} s {text}", flush=True)
+
     try:
-        built = build(CONTEXT, directory, say=lambda text: print(f"{time.monotonic() - began:5.1f} s {text}", flush=True))
+        built = build(CONTEXT, directory, say=say)
     except BuildError as exc:
         print(exc, file=sys.stderr)
         return 1
-    print(f"{time.monotonic() - began:5.1f} s built\n\n{table(built)}")
+    say(f"built\n\n{table(built)}")
     (directory / FACTS).write_text(json.dumps(facts(built), indent=1))
     return 0
 

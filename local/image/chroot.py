@@ -96,9 +96,9 @@ def debootstrap(root: Path) -> None:
 def mirror_of(apt: Path) -> str:
     """The first mirror of Debian that the sources in this directory name; Debian's own if they name none."""
     for file in sorted((*apt.glob("sources.list"), *apt.glob("sources.list.d/*"))):
-        for address in re.findall(r"https?://\S+", re.sub(r"(?m)^\s*#.*$", "", file.read_text())):
-            if address.rstrip("/").endswith("/debian"):
-                return address.rstrip("/")
+        for found in re.finditer(r"https?://\S+", re.sub(r"(?m)^\s*#.*$", "", file.read_text())):
+            if found[0].rstrip("/").endswith("/debian"):
+                return found[0].rstrip("/")
     return MIRROR
 
 

@@ -75,12 +75,12 @@ def _read(stage: Stage, instruction: str, rest: str) -> None:
                 source_stage = sources.pop(0).removeprefix("--from=")
             stage.steps.append(Copy(tuple(sources), target, source_stage))
         case "ENV":
-            stage.environment.update(pair.split("=", maxsplit=1) for pair in shlex.split(rest))
+            stage.environment.update(_pair(pair) for pair in shlex.split(rest))
         case "ENTRYPOINT":
             stage.entrypoint = json.loads(rest)
         case "HEALTHCHECK":
             options, _, command = rest.partition(" CMD ")
-            stage.health_options = dict(option.removeprefix("--").split("=") for option in options.split())
+            stage.health_options = dict(_pair(option.removeprefix("--")) for option in options.split())
             stage.healthcheck = json.loads(command)
         case "STOPSIGNAL":
             stage.stop_signal = rest
@@ -90,6 +90,11 @@ def _read(stage: Stage, instruction: str, rest: str) -> None:
             pass
         case _:
             raise DockerfileError(f"{instruction} {rest}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 def _instructions(text: str) -> list[tuple[str, str]]:

@@ -15,3 +15,5 @@ fi
 
 UV_PROJECT_ENVIRONMENT=$target "$UV" sync --quiet --project "$project" --locked --no-dev --no-editable \
     --compile-bytecode --link-mode copy --no-managed-python --python /usr/bin/python3
+# uv's own, open to all.
+rm -f "$target/.lock"

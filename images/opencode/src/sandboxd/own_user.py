@@ -47,4 +47,4 @@ def become(uid: int, gid: int) -> None:
 
 def can_become_another() -> bool:
     """Whether children of this process can be made another user's."""
-    return BECOMING_ANOTHER <= kernel.get_capabilities()
+    return kernel.get_capabilities() >= BECOMING_ANOTHER

@@ -1,16 +1,14 @@
 """The image as its Dockerfile makes it: what holds between its users, and how it ends."""
 
-import json
 import os
 import signal
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from attacks import BREAK_OUT, SEARCH
-from harness import ANTHROPIC_KEY, API_KEY, IMAGE, OPENAI_KEY, ScriptedModel, turn_of, until_gone
+from harness import ANTHROPIC_KEY, API_KEY, OPENAI_KEY, ScriptedModel, turn_of, until_gone
 from image import STOP_SECONDS, Container, Image, container
 
 from local.image.chroot import why_not
@@ -86,15 +84,21 @@ def test_no_key_can_be_found_by_the_agent(ready: Container) -> None:
 def test_the_agent_has_its_tools(ready: Container) -> None:
     """In its workspace: git, ripgrep, Python and Node; and its own OpenCode tools find the plugin package offline."""
     imports = "import { tool } from '@opencode-ai/plugin'; console.log(typeof tool)"
+    git = "git -c user.name=a -c user.email=a@b"
     commands = (
-        "id -un", "pwd", "git init -q p && cd p && echo needle > hay && git add . "
-        "&& git -c user.name=a -c user.email=a@b commit -qm one && git log --format=%s", "rg -l needle",
-        "python3 -m venv --without-pip .venv && .venv/bin/python -c 'print(6*7)'", "node -p 6*7",
+        "id -un",
+        "pwd",
+        f"git init -q p && cd p && echo needle > hay && git add . && {git} commit -qm one && git log --format=%s",
+        "rg -l needle",
+        "python3 -m venv --without-pip .venv && .venv/bin/python -c 'print(6*7)'",
+        "node -p 6*7",
         "npm --version > /dev/null && echo npm",
         f'cd ~/.config/opencode && node --input-type=module -e "{imports}"',
-    )  # fmt: skip
+    )
+    # In a file: OpenCode would ask its user about a command that names a place outside of the workspace.
+    (ready.image.root / "workspace" / "tools.sh").write_text("set -e\n" + "\n".join(commands))
 
-    assert ran(ready, " && ".join(commands)) == ["agent", "/workspace", "one", "hay", "42", "42", "npm", "function"]
+    assert ran(ready, "sh ./tools.sh") == ["agent", "/workspace", "one", "hay", "42", "42", "npm", "function"]
 
 
 def test_its_health_is_told_truthfully(ready: Container) -> None:
@@ -136,7 +140,8 @@ def test_sigterm_ends_it_and_all_it_started(
     with container(image, tmp_path_factory.mktemp("ending")) as running:
         running.sandboxd.bind(model)
         assert running.sandboxd.until_ready()["state"] == "ready", running.sandboxd.log()
-        ran(running, "setsid sleep 1000 > /dev/null 2>&1 & setsid sh -c 'trap \"\" TERM; sleep 1000' > /dev/null 2>&1 &")
+        stubborn = "setsid sh -c 'trap : TERM; sleep 1000' > /dev/null 2>&1 &"
+        assert ran(running, f"setsid sleep 1000 > /dev/null 2>&1 & {stubborn}") == []
         running.sandboxd.prompt("hold")
         opencode = running.opencode()
         os.kill(running.pid, signal.Signals[image.facts["stop_signal"]])
