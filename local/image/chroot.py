@@ -15,6 +15,8 @@ GRANTED = (
     "setfcap", "setgid", "setpcap", "setuid", "sys_chroot",
 )  # fmt: skip
 """The capabilities of a container that asks for none."""
+DROPPED = ("audit_write", "fsetid", "mknod", "net_bind_service", "net_raw", "setfcap", "setpcap", "sys_chroot")
+"""What the task definition takes away of them."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SUITE = "trixie"

@@ -99,6 +99,6 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _instructions(text: str) -> list[tuple[str, str]]:
     lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    joined = re.sub(r"\\\n\s*", " ", lines)
+    joined = re.sub(r"\s*\\\n\s*", " ", lines)
     words = (line.split(maxsplit=1) for line in joined.splitlines() if line.strip())
     return [(instruction, rest.strip()) for instruction, rest in words]

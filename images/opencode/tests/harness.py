@@ -28,12 +28,19 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 IMAGE = Path(__file__).parent.parent
-NODE_MODULES = IMAGE / "node_modules"
+# Another version than the pinned one, when that is what is asked about (make opencode-contract).
+NODE_MODULES = Path(os.environ.get("OPENCODE_MODULES", IMAGE / "node_modules"))
 API_KEY = "sk-canary-5b1d7c"
 ANTHROPIC_KEY = "sk-ant-canary-77e0"
 OPENAI_KEY = "sk-proj-canary-c41f"
 THREAD = "thread-1"
 TITLE = "A short title"
+
+
+def opencode_version() -> str:
+    """The version of OpenCode that the tests run."""
+    package = next(NODE_MODULES.glob("opencode-linux-*/package.json"))
+    return str(json.loads(package.read_text())["version"])
 
 
 @dataclass

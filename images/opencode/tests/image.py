@@ -17,15 +17,11 @@ CHECKOUT = IMAGE.parent.parent
 if str(CHECKOUT) not in sys.path:
     sys.path.append(str(CHECKOUT))
 
-from local.image.chroot import GRANTED, entering, environment, joining  # noqa: E402 - found where it was just added
+from local.image.chroot import DROPPED, GRANTED, entering, environment, joining  # noqa: E402 - found where it was just added
 
 PORT = 4096
 STOP_SECONDS = 20
 """Within which a container ends that is told to."""
-DROPPED = frozenset(
-    ("audit_write", "fsetid", "mknod", "net_bind_service", "net_raw", "setfcap", "setpcap", "sys_chroot")
-)
-"""What the task definition takes away of what Fargate grants."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The image as its Dockerfile makes it: what holds between its users, and how it ends."""
 
 import os
+import shutil
 import signal
 import stat
 from collections.abc import Iterator
@@ -22,8 +23,10 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(_reason is not None, reason=s
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return Image.build(tmp_path_factory.mktemp("image") / "stages")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    directory = tmp_path_factory.mktemp("image") / "stages"
+    yield Image.build(directory)
+    shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="module")
