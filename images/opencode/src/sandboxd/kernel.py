@@ -1,11 +1,15 @@
 """The few Linux process controls Python has no name for (prctl, capget, capset)."""
 
+import contextlib
 import ctypes
 import os
 import signal
 from collections.abc import Collection
 from enum import IntEnum
+from pathlib import Path
 
+OOM_SCORE = 500
+"""As if it used half of the memory there is, beyond what it uses."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_KEEPCAPS = 8
@@ -41,6 +45,17 @@ def die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def end_first_without_memory(pid: int) -> None:
+    """
+    Where memory runs out, have the kernel end *pid*, or what that starts, before this process.
+
+    They can take that back for themselves, but not get behind this process at the same size.
+    """
+    # Gone already, or nobody may tell the kernel here: then size alone decides.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE))
 
 
 def keep_capabilities_through_change_of_user() -> None:

@@ -19,7 +19,7 @@ import httpx
 from sandboxd.agent_home import AgentHome
 from sandboxd.binary import find_binary
 from sandboxd.errors import OpenCodeError
-from sandboxd.kernel import die_with_parent
+from sandboxd.kernel import die_with_parent, end_first_without_memory
 from sandboxd.permissions import PERMISSIONS, ToolPolicy
 
 logger = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ class OpenCode:
             )
         except OSError as exc:
             raise OpenCodeError(f"OpenCode cannot be started: {exc}") from exc
+        end_first_without_memory(self._process.pid)
         self._output = asyncio.create_task(self._read_output(self._process))
         await self._until_listening(self._process)
         return await self._probe()

@@ -13,6 +13,7 @@ from harness import ANTHROPIC_KEY, API_KEY, OPENAI_KEY, ScriptedModel, turn_of, 
 from image import STOP_SECONDS, Container, Image, container
 
 from local.image.chroot import why_not
+from sandboxd.kernel import OOM_SCORE
 from sandboxd.own_user import KEPT
 
 SANDBOXD, AGENT = "1000", "1001"
@@ -59,6 +60,14 @@ def test_each_process_has_its_user_and_no_more_than_it_needs(ready: Container) -
     assert (opencode["Uid"].split(), opencode["Gid"].split(), opencode["Groups"]) == ([AGENT] * 4, [AGENT] * 4, "")
     assert {int(opencode[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {0}
     assert (sandboxd["NoNewPrivs"], opencode["NoNewPrivs"]) == ("1", "1")
+
+
+def test_where_memory_runs_out_the_agent_is_ended_first(ready: Container) -> None:
+    """OpenCode, and with it every command that it starts, comes before sandboxd."""
+    scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (ready.pid, ready.opencode())]
+
+    assert scores[1] - scores[0] == OOM_SCORE
+    assert ran(ready, "cat /proc/self/oom_score_adj") == [str(scores[1])]
 
 
 def test_the_agent_gets_at_nothing_of_sandboxds(ready: Container) -> None:
