@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel
 
+from bench.daemon import Daemon
 from bench.figures import Ratio, Times
 from bench.prices import Usage
 from bench.words import Verdict
@@ -106,6 +107,8 @@ class Results(BaseModel, frozen=True):
     tallies: dict[str, Tally]
     memory: dict[str, int]
     """MB of each part (PSS)."""
+    daemon: Daemon
+    """sandboxd by itself."""
     calls: dict[str, dict[str, float]]
     """Mean number of calls per turn, by kind of turn and kind of call."""
     metered: dict[str, dict[str, float]]

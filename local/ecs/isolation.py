@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.ecs.image import AGENT, INSIDE_HOME, INSIDE_OPENCODE, INSIDE_SANDBOXD, INSIDE_WORKSPACE, Image
+from local.ecs.image import (
+    AGENT,
+    INSIDE_HOME,
+    INSIDE_OPENCODE,
+    INSIDE_SANDBOXD,
+    INSIDE_WORKSPACE,
+    SANDBOXD,
+    Image,
+)
 from local.stack.marks import VARIABLE
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETPCAP", "SETUID")
@@ -96,9 +104,11 @@ def prepare(directory: Path, *, agent_owns: bool) -> None:
     (directory / "tmp").chmod(0o1777)
     (directory / "home").chmod(0o700)
     (directory / "etc" / "passwd").write_text(
-        f"root:x:0:0:root:/root:/bin/sh\nagent:x:{AGENT}:{AGENT}:agent:{INSIDE_HOME}:/bin/sh\n"
+        "root:x:0:0:root:/root:/bin/sh\n"
+        f"sandboxd:x:{SANDBOXD}:{SANDBOXD}:sandboxd:/nonexistent:/usr/sbin/nologin\n"
+        f"agent:x:{AGENT}:{AGENT}:agent:{INSIDE_HOME}:/bin/sh\n"
     )
-    (directory / "etc" / "group").write_text(f"root:x:0:\nagent:x:{AGENT}:\n")
+    (directory / "etc" / "group").write_text(f"root:x:0:\nsandboxd:x:{SANDBOXD}:\nagent:x:{AGENT}:\n")
     if agent_owns:
         for name in ("workspace", "home"):
             os.chown(directory / name, AGENT, AGENT)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import httpx
 from pydantic import ValidationError
 
-from sandboxd import kernel
+from sandboxd import kernel, own_user
 from sandboxd.app import create_app
 from sandboxd.contract import ExitCode
 from sandboxd.identity import IdentityError, get_task_arn
@@ -47,14 +47,17 @@ async def run(settings: Settings) -> ExitCode:
 
 
 def main() -> ExitCode:
-    """Read the settings, protect this process, run."""
+    """Read the settings, become sandboxd's own user, close this process to the agent, run."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for chatty in ("httpx", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    kernel.make_undumpable()
-    kernel.adopt_orphans()
     try:
-        code = asyncio.run(run(Settings()))
+        settings = Settings()
+        own_user.become(settings.own_uid, settings.own_gid)
+        # After the change of user, which would undo it.
+        kernel.make_undumpable()
+        kernel.adopt_orphans()
+        code = asyncio.run(run(settings))
     except ValidationError as exc:
         # Names only: a value may be worth hiding.
         logger.critical("bad settings: %s", ", ".join(str(item["loc"][0]) for item in exc.errors()))

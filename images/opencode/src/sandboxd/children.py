@@ -5,9 +5,15 @@ import os
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from sandboxd import kernel
 from sandboxd.agent_home import AgentHome
+from sandboxd.kernel import Capability
+
+FOR_THE_AGENT = (Capability.SETGID, Capability.SETUID, Capability.KILL)
+"""What those hold that deal with the agent's processes and files."""
 
 _SOURCES = Path(__file__).parent.parent
 # Without what an installation adds to an interpreter, which is half of the time that it takes to start.
@@ -40,6 +46,8 @@ class Children:
         """
         Run ``main`` of a *module* with the agent's environment, as sandboxd's user; ``wait`` for it, always.
 
+        It may make its own children, or itself, the agent's, and end them, as sandboxd may.
+
         A line that is read from it has *limit* bytes at most.
 
         Raises:
@@ -59,6 +67,7 @@ class Children:
                 limit=limit,
                 pass_fds=descriptors,
                 start_new_session=True,
+                preexec_fn=partial(kernel.give_capabilities_to_exec, FOR_THE_AGENT) if self._home.second_user else None,
             )
             self._waited_for.add(process.pid)
         finally:

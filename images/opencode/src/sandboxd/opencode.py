@@ -18,6 +18,7 @@ import httpx
 from sandboxd.agent_home import AgentHome
 from sandboxd.binary import find_binary
 from sandboxd.errors import OpenCodeError
+from sandboxd.kernel import end_first_without_memory
 from sandboxd.permissions import PERMISSIONS, ToolPolicy
 from sandboxd.privileges import as_agent
 
@@ -112,6 +113,7 @@ class OpenCode:
             )
         except OSError as exc:
             raise OpenCodeError(f"OpenCode cannot be started: {exc}") from exc
+        end_first_without_memory(self._process.pid)
         self._output = asyncio.create_task(self._read_output(self._process))
         await self._until_listening(self._process)
         return await self._probe()

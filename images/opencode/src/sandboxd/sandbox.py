@@ -55,7 +55,11 @@ class Sandbox:
         self._proxy = proxy
         self._storage = storage
         self._home = AgentHome(
-            workspace=settings.workspace, home=settings.home, uid=settings.agent_uid, gid=settings.agent_gid
+            workspace=settings.workspace,
+            home=settings.home,
+            uid=settings.agent_uid,
+            gid=settings.agent_gid,
+            packages=settings.plugin,
         )
         self._state = State.UNBOUND
         self._bound: Bound | None = None

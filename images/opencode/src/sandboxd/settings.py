@@ -25,6 +25,11 @@ class Settings(BaseSettings):
     home: Path = Path("/home/agent")
     opencode: Path = Path("/opt/opencode/bin/opencode")
     """OpenCode's binary, or a node_modules directory that holds its platform packages."""
+    plugin: Path = Path("/opt/opencode/node_modules")
+    """A node_modules directory with ``@opencode-ai/plugin``, which the agent's own tools import; need not exist."""
+    own_uid: int = 0
+    """The user that sandboxd goes on as, when it was started as root; 0: it stays who it is."""
+    own_gid: int = 0
     agent_uid: int = 0
     """The second user that OpenCode runs as; 0 means there is none."""
     agent_gid: int = 0

@@ -18,6 +18,8 @@ from harness import (
     turn_of,
 )
 
+pytestmark = pytest.mark.facts
+
 
 @pytest.fixture(scope="module")
 def sandboxd(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxd]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from harness import API_KEY, Sandboxd, ScriptedModel, answer_of, turn_of
+from harness import API_KEY, Sandboxd, ScriptedModel, answer_of, opencode_version, turn_of
 
 
 def test_status_tells_of_the_session(ready: Sandboxd) -> None:
@@ -16,7 +16,7 @@ def test_status_tells_of_the_session(ready: Sandboxd) -> None:
     sessions = ready.call("GET", "/session").json()
 
     assert (status["state"], status["thread_id"], status["generation"]) == ("ready", "thread-1", 1)
-    assert status["opencode_version"] == "1.18.33"
+    assert status["opencode_version"] == opencode_version()
     assert [status["session_id"]] == [session["id"] for session in sessions]
 
 
