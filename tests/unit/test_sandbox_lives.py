@@ -65,7 +65,9 @@ class Lives(RuleBasedStateMachine):
 
     def teardown(self):
         """Let ECS get over what it had, and everybody ask: then all is well."""
-        self.plan, self.ecs.trouble, self.daemon.silent, self.daemon.ready = {}, [], False, True
+        self.plan, self.daemon.silent, self.daemon.ready = {}, False, True
+        self.ecs.trouble.clear()
+        self.ecs.unseen.clear()
         if self.calls % 2:
             self._sweepings()
         self._askings()
