@@ -10,6 +10,7 @@ from harness import THREAD, ControlPlane, Sandboxd, ScriptedModel, running
 from storage import Bucket, running_bucket
 from turns import asked
 
+from sandboxd.contract import ExitCode
 from sandboxd.memory.manifest import ARCHIVE, MANIFEST
 
 
@@ -103,5 +104,5 @@ def test_memory_that_cannot_be_asked_for_ends_the_start(model: ScriptedModel, bu
     memory = {"upload": bucket.upload(THREAD, 2), "kept": [{"generation": 1, "sequence": 1, **urls}]}
     with running(ControlPlane(gen=2), directory) as sandboxd:
         assert sandboxd.bind(model, memory=memory).json()["state"] == "restoring"
-        assert sandboxd.process.wait(20) == 6
+        assert sandboxd.process.wait(20) == ExitCode.NOT_RESTORED
         assert "127.0.0.1:9" not in sandboxd.log()
