@@ -86,8 +86,9 @@ class MemoryTable:
         self.items[key] = _updated({**write["Key"], **self.items.get(key, {})}, write)
         return {"Attributes": deepcopy(self.items[key])}
 
-    def query(self, *, KeyConditionExpression: Any, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's names
-        return {"Items": [deepcopy(self.items[key]) for key in sorted(self.items) if _met(KeyConditionExpression, key)]}
+    def query(self, **asked: Any) -> dict[str, Any]:
+        condition, values = asked["KeyConditionExpression"], asked["ExpressionAttributeValues"]
+        return {"Items": [deepcopy(self.items[key]) for key in sorted(self.items) if _met(condition, values, key)]}
 
     def scan(self) -> dict[str, Any]:
         return {"Items": [deepcopy(item) for item in self.items.values()]}
@@ -128,13 +129,11 @@ def _key(item: Item) -> Key:
     return item["thread_id"], item["sk"]
 
 
-def _met(condition: Any, key: Key) -> bool:
-    asked = condition.get_expression()
-    if asked["operator"] == "AND":
-        return all(_met(part, key) for part in asked["values"])
-    attribute, value = asked["values"]
-    had = key[0] if attribute.name == "thread_id" else key[1]
-    return had.startswith(value) if asked["operator"] == "begins_with" else had == value
+def _met(condition: str, values: dict[str, str], key: Key) -> bool:
+    of_sort_key = {"begins_with(sk, :prefix)": lambda: key[1].startswith(values[":prefix"])}
+    whole, *parts = condition.split(" AND ")
+    assert whole == "thread_id = :partition"
+    return key[0] == values[":partition"] and all(of_sort_key[part]() for part in parts)
 
 
 def _updated(item: Item, write: dict[str, Any]) -> Item:

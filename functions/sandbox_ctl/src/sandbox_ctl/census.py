@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from boto3.dynamodb.conditions import Key
-
 from threadbox.errors import RateLimitedError
+from threadbox.queries import pages, partition
 from threadbox.updates import transact
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 SHARDS = 4
-EMPTY: dict[str, Any] = {}
 RETRY_AFTER = 30
 """Whoever has enough of them has to stop one, or to wait until one has been idle."""
 
@@ -85,13 +83,8 @@ class Census:
         """Return thread and user of every sandbox that is counted."""
         found: list[tuple[str, str | None]] = []
         for shard in range(SHARDS):
-            condition, start = Key("thread_id").eq(f"SANDBOXES#{shard}"), EMPTY
-            while True:
-                page = self.table.query(KeyConditionExpression=condition, **start)
-                found += [(str(item["sk"]), _text(item.get("user_id"))) for item in page["Items"]]
-                if "LastEvaluatedKey" not in page:
-                    break
-                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+            items = pages(self.table, partition(f"SANDBOXES#{shard}"))
+            found += [(str(item["sk"]), _text(item.get("user_id"))) for item in items]
         return found
 
 
