@@ -13,21 +13,18 @@ is refused when a cut with a higher number was made meanwhile, an answer when it
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from boto3.dynamodb.conditions import Key
+from typing import TYPE_CHECKING
 
 from chat.bodies import BodyStore
+from threadbox.queries import beginning, between, pages
 from threadbox.telemetry import logger
 
 if TYPE_CHECKING:
-    from boto3.dynamodb.conditions import ConditionBase
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 CLAIMS_AT_ONCE = 50
 # Short messages are many: they are not to take a call for every few of them.
-GROWTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +53,9 @@ class CutStore:
 
     def pending(self, thread_id: str) -> list[Cut]:
         """Return the cuts whose messages are not all deleted yet, in the order in which they were made."""
-        condition = Key("thread_id").eq(thread_id) & Key("sk").begins_with("CUT#")
         return [
             Cut(number=int(item["sk"].removeprefix("CUT#")), first=int(str(item["first"])))
-            for item in pages(self.table, condition)
+            for item in pages(self.table, beginning(thread_id, "CUT#"))
         ]
 
     def sweep(self, thread_id: str) -> int:
@@ -78,12 +74,8 @@ class CutStore:
         return removed
 
     def _sweep(self, thread_id: str, cut: Cut) -> int:
-        between = Key("sk").between(f"MSG#{cut.first:010d}", f"MSG#{cut.number - 1:010d}")
-        items = list(
-            pages(
-                self.table, Key("thread_id").eq(thread_id) & between, projection="sk, message_id, request_id, body_key"
-            )
-        )
+        covered = between(thread_id, f"MSG#{cut.first:010d}", f"MSG#{cut.number - 1:010d}")
+        items = list(pages(self.table, covered, projection="sk, message_id, request_id, body_key"))
         if any("body_key" in item for item in items) or cut.first == 0:
             self.bodies.delete_thread(thread_id, first=cut.first, until=cut.number)
         # Only what users say claims its id.
@@ -99,8 +91,7 @@ class CutStore:
 
     def _turns(self, thread_id: str, *, below: int) -> Iterator[str]:
         """Yield the sort keys of the requests whose message has a lower number."""
-        condition = Key("thread_id").eq(thread_id) & Key("sk").begins_with("TURN#")
-        for item in pages(self.table, condition, projection="sk, seq"):
+        for item in pages(self.table, beginning(thread_id, "TURN#"), projection="sk, seq"):
             if int(str(item.get("seq", 0))) < below:
                 yield str(item["sk"])
 
@@ -131,23 +122,6 @@ class CutStore:
             reasons = [reason.get("Code") for reason in exc.response["CancellationReasons"]]
             return [each for each, code in zip(message_ids, reasons, strict=True) if code != "ConditionalCheckFailed"]
         return []
-
-
-def pages(
-    table: "Table", condition: "ConditionBase", *, projection: str | None = None, **options: Any
-) -> Iterator[dict[str, Any]]:
-    """Yield the items of a query as they are now, page by page; with a ``Limit``, each larger than the one before."""
-    query: dict[str, Any] = {"KeyConditionExpression": condition, "ConsistentRead": True, **options}
-    if projection is not None:
-        query["ProjectionExpression"] = projection
-    while True:
-        page = table.query(**query)
-        yield from page["Items"]
-        if "LastEvaluatedKey" not in page:
-            return
-        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-        if "Limit" in query:
-            query["Limit"] *= GROWTH
 
 
 def is_cut(cuts: Iterable[Cut], seq: int) -> bool:

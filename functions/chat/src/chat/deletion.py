@@ -4,12 +4,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from boto3.dynamodb.conditions import Key
-
 from chat.bodies import BodyStore
 from chat.claims import running_key
 from threadbox.control import SandboxControlClient
 from threadbox.identifiers import thread_hash
+from threadbox.queries import pages, partition
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, SocketStore
 from threadbox.telemetry import logger
@@ -64,22 +63,13 @@ class ThreadDeletion:
 
     def _delete_items(self, thread_id: str) -> dict[str, int]:
         counts: Counter[str] = Counter(dict.fromkeys(KINDS.values(), 0))
-        condition = Key("thread_id").eq(thread_id)
         with self.table.batch_writer() as batch:
             batch.delete_item(Key=running_key(thread_id))
             batch.delete_item(Key=hash_key(thread_hash(thread_id)))
-            page = self.table.query(KeyConditionExpression=condition, ProjectionExpression="thread_id, sk")
-            while True:
-                for item in page["Items"]:
-                    sort_key = str(item["sk"])
-                    batch.delete_item(Key={"thread_id": thread_id, "sk": sort_key})
-                    kind = KINDS.get(sort_key.partition("#")[0])
-                    if kind is not None and sort_key != "TURN":
-                        counts[kind] += 1
-                if "LastEvaluatedKey" not in page:
-                    return dict(counts)
-                page = self.table.query(
-                    KeyConditionExpression=condition,
-                    ProjectionExpression="thread_id, sk",
-                    ExclusiveStartKey=page["LastEvaluatedKey"],
-                )
+            for item in pages(self.table, partition(thread_id), projection="thread_id, sk"):
+                sort_key = str(item["sk"])
+                batch.delete_item(Key={"thread_id": thread_id, "sk": sort_key})
+                kind = KINDS.get(sort_key.partition("#")[0])
+                if kind is not None and sort_key != "TURN":
+                    counts[kind] += 1
+        return dict(counts)

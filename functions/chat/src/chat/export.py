@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Key
-
-from chat.cuts import pages
 from chat.messages import MessageStore
 from chat.records import TurnRecord
 from chat.shortening import escaped_size, fitting
 from threadbox.clock import unix_time
 from threadbox.errors import InvalidRequestError
+from threadbox.queries import between, pages
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -87,8 +85,7 @@ class Export:
         """Yield each turn with what its tools did, which belongs together."""
         # No request id begins with another one and goes on with less than a hyphen.
         first = f"TURN#{after}!" if after else "TURN#"
-        condition = Key("thread_id").eq(thread_id) & Key("sk").between(first, "TURN#~")
-        for item in pages(self.table, condition):
+        for item in pages(self.table, between(thread_id, first, "TURN#~")):
             request_id = str(item["sk"]).removeprefix("TURN#")
             record = TurnRecord.model_validate(item)
             told = {

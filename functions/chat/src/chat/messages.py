@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from boto3.dynamodb.conditions import Key
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from chat.bodies import BodyStore
-from chat.cuts import CutStore, is_cut, pages
+from chat.cuts import CutStore, is_cut
 from chat.shortening import shortened
 from chat.turn import Turn
 from threadbox.clock import unix_time
 from threadbox.errors import HistoryUnavailableError
+from threadbox.queries import between, pages
 from threadbox.telemetry import logger
 
 if TYPE_CHECKING:
@@ -196,8 +196,8 @@ class MessageStore:
     ) -> Iterator[StoredMessage]:
         cuts = self.cuts.pending(thread_id)
         last = "MSG#~" if high is None else f"MSG#{high - 1:010d}"
-        condition = Key("thread_id").eq(thread_id) & Key("sk").between(f"MSG#{low:010d}", last)
-        for item in pages(self.table, condition, ScanIndexForward=forward, **options):
+        items = between(thread_id, f"MSG#{low:010d}", last)
+        for item in pages(self.table, items, ScanIndexForward=forward, **options):
             number = int(item["sk"].removeprefix("MSG#"))
             if not is_cut(cuts, number):
                 yield StoredMessage(

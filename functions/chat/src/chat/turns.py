@@ -19,8 +19,6 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Key
-
 from chat.claims import (
     BEHIND,
     NAMES,
@@ -38,6 +36,7 @@ from chat.records import TurnRecord
 from chat.turn import Ask, Outcome, Place, Turn, TurnState, turn_key
 from threadbox.clock import unix_time
 from threadbox.errors import ConflictError
+from threadbox.queries import pages, partition
 from threadbox.updates import outlasting, update_if
 
 if TYPE_CHECKING:
@@ -315,8 +314,7 @@ class TurnStore:
         """Return thread and request id of every turn whose lease has run out."""
         expired = []
         for shard in range(SHARDS):
-            answer = self.table.query(KeyConditionExpression=Key("thread_id").eq(f"RUNNING#{shard}"))
-            for item in answer["Items"]:
+            for item in pages(self.table, partition(f"RUNNING#{shard}")):
                 turn = self.find(str(item["sk"]))
                 if turn is None or turn.state == TurnState.ENDED:
                     continue

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Attr
 from pydantic import BaseModel, ConfigDict
 
 from threadbox.clock import unix_time
@@ -196,8 +195,13 @@ class GrantStore:
     def page(self, after: str | None, *, limit: int) -> tuple[list[Grant], str | None]:
         """Return the grants among the next *limit* items of the table, and behind which to go on; None at the end."""
         begin: dict[str, Any] = {"ExclusiveStartKey": json.loads(after)} if after else {}
-        mine = Attr("sk").eq(f"GRANT#{self.provider}")
-        answer = self.table.scan(Limit=limit, FilterExpression=mine, ConsistentRead=True, **begin)
+        answer = self.table.scan(
+            Limit=limit,
+            FilterExpression="sk = :mine",
+            ExpressionAttributeValues={":mine": f"GRANT#{self.provider}"},
+            ConsistentRead=True,
+            **begin,
+        )
         last = answer.get("LastEvaluatedKey")
         return [Grant.model_validate(item) for item in answer["Items"]], json.dumps(last) if last else None
 

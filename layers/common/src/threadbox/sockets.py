@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from boto3.dynamodb.conditions import Key
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
 from threadbox.clock import unix_time
 from threadbox.errors import RateLimitedError
+from threadbox.queries import beginning, pages
 from threadbox.telemetry import logger
 from threadbox.updates import outlasting, update_if
 
@@ -86,10 +86,7 @@ class SocketStore:
 
     def list(self, thread_id: str) -> "list[Socket]":
         """Return the thread's connections."""
-        answer = self.table.query(
-            KeyConditionExpression=Key("thread_id").eq(thread_id) & Key("sk").begins_with("SOCK#"), ConsistentRead=True
-        )
-        return [Socket.model_validate(item) for item in answer["Items"]]
+        return [Socket.model_validate(item) for item in pages(self.table, beginning(thread_id, "SOCK#"))]
 
     def note_older(self, socket: Socket) -> None:
         """Note that the connection's client is of the older generation, if it is still there."""
