@@ -25,6 +25,8 @@ def impatient(stack):
     container = known["containerDefinitions"][0] | {
         "environment": [{"name": "SANDBOXD_IDLE_SECONDS", "value": str(IDLE_SECONDS)}]
     }
+    # The embedded AWS tells it in another shape than it takes it.
+    del container["healthCheck"]
     definition = ecs.register_task_definition(
         family=known["family"] + "-impatient",
         networkMode="awsvpc",
