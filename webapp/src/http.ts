@@ -18,6 +18,11 @@ export class UnreachableError extends RequestError {
   override name = "UnreachableError";
 }
 
+/** Whatever was thrown, in words. */
+export function sentenceOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 const TIMEOUT_MS = 15_000;
 
 const BY_STATUS: Record<number, string> = {

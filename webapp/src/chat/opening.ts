@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { Config } from "../config";
-import { UnreachableError } from "../http";
+import { sentenceOf, UnreachableError } from "../http";
 import { forgetSession, getSession, isFresh, type Session } from "../session";
 import { type ChatMessage, loadHistory } from "./messages";
 
@@ -36,7 +36,7 @@ export function useOpening(config: Config, thread: string) {
     }
   }, [config, thread]);
 
-  const reopen = useCallback(() => open().catch((error) => setProblem(sentence(error))), [open]);
+  const reopen = useCallback(() => open().catch((error) => setProblem(sentenceOf(error))), [open]);
 
   useEffect(() => {
     void reopen();
@@ -50,15 +50,11 @@ export function useOpening(config: Config, thread: string) {
       forgetSession(thread);
       open().catch((error) => {
         // The client tries to connect again by itself, and this is asked again each time it fails.
-        if (!(error instanceof UnreachableError)) setProblem(sentence(error));
+        if (!(error instanceof UnreachableError)) setProblem(sentenceOf(error));
       });
     },
     [opening, open, thread],
   );
 
   return { opening, problem, reopen, onClose };
-}
-
-function sentence(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -4,7 +4,7 @@ import { callApi } from "../api";
 import type { Failure } from "../chat/frames";
 import { useSignal } from "../chat/signals";
 import type { Config } from "../config";
-import { RequestError } from "../http";
+import { RequestError, sentenceOf } from "../http";
 
 /** The thread's connection to ChatGPT. */
 const Codex = z.object({
@@ -121,6 +121,6 @@ export function useSandbox(config: Config, thread: string): SandboxView {
 }
 
 function asFailure(error: unknown): Failure {
-  const sentence = error instanceof Error ? error.message : String(error);
+  const sentence = sentenceOf(error);
   return { sentence, code: error instanceof RequestError ? error.code : null };
 }

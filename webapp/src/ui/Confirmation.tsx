@@ -1,4 +1,5 @@
 import { type ReactNode, useState } from "react";
+import { sentenceOf } from "../http";
 import { Dialog } from "./Dialog";
 
 interface ConfirmationProps {
@@ -24,7 +25,7 @@ export function Confirmation({ title, action, doing, onConfirm, onDone, onCancel
     try {
       await onConfirm();
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error));
+      setProblem(sentenceOf(error));
       setBusy(false);
       return;
     }
