@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qs
 
 import httpx
+import jwt
 from aws_lambda_powertools.utilities.feature_flags import AppConfigStore
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
@@ -51,6 +53,13 @@ class FakeSecrets:
 def secret(current: dict[str, str], previous: dict[str, str] | None = None) -> JsonSecret:
     """Return a secret that is kept nowhere."""
     return JsonSecret(client=FakeSecrets(current, previous), arn="arn:secret")  # type: ignore[arg-type]
+
+
+def session(key: dict[str, str], *, thread: str = "t", user: str = "u") -> str:
+    """Return a session token for a minute from now, signed with that key of a secret."""
+    now = int(time.time())
+    claims = {"aud": "threadbox", "thread_id": thread, "user_id": user, "iat": now, "exp": now + 60}
+    return jwt.encode(claims, key["key"], "HS256", headers={"kid": key["kid"]})
 
 
 @dataclass

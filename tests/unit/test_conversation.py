@@ -1,9 +1,7 @@
 """What a socket's frames do, on real stores; Lambda and @connections are played."""
 
 import json
-import time
 
-import jwt
 import pytest
 
 from chat.asking import Asking
@@ -17,7 +15,7 @@ from chat.returning import Returning
 from chat.routes import SocketRoutes
 from chat.turn import Ask, Attachment, TurnState
 from chat.turns import TAKEOVERS, TurnStore
-from tests.fakes import FakeAgent, FakeConnections, FakeDispatcher, begin, secret
+from tests.fakes import FakeAgent, FakeConnections, FakeDispatcher, begin, secret, session
 from threadbox.errors import AppError, RateLimitedError
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import OPENING_SECONDS, SocketBroadcast, SocketStore
@@ -71,9 +69,7 @@ class World:
         )
 
     def connect(self, connection_id, thread="t", user="u", **query):
-        now = int(time.time())
-        claims = {"aud": "threadbox", "thread_id": thread, "user_id": user, "iat": now, "exp": now + 60}
-        token = jwt.encode(claims, KEY["key"], "HS256", headers={"kid": "k"})
+        token = session(KEY, thread=thread, user=user)
         return self.event("$connect", connection_id, queryStringParameters={"thread": thread, "token": token, **query})
 
     def send(self, connection_id, frame):

@@ -1,14 +1,12 @@
 """Deleting a thread, on real stores."""
 
-import time
 from types import SimpleNamespace
 
-import jwt
 import pytest
 
 from chat.deletion import ThreadDeletion
 from chat.messages import UIMessage
-from tests.fakes import FakeConnections, secret
+from tests.fakes import FakeConnections, secret, session
 from threadbox.errors import ConflictError, ForbiddenError, HistoryUnavailableError
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import Socket, SocketStore
@@ -18,9 +16,7 @@ KEY = {"kid": "k", "key": "s" * 64}
 
 
 def token(user="u"):
-    now = int(time.time())
-    claims = {"aud": "threadbox", "thread_id": "t", "user_id": user, "iat": now, "exp": now + 60}
-    return jwt.encode(claims, KEY["key"], "HS256", headers={"kid": "k"})
+    return session(KEY, user=user)
 
 
 @pytest.fixture

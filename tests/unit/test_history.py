@@ -1,10 +1,8 @@
 """Reading a history: whole, in parts where it does not fit, and as an export."""
 
 import json
-import time
 from dataclasses import replace
 
-import jwt
 import pytest
 
 from chat.app import create_app
@@ -13,7 +11,7 @@ from chat.history import HistoryService
 from chat.messages import UIMessage
 from chat.records import ToolReceipt, TurnRecord
 from tests.asgi import AsgiClient
-from tests.fakes import begin, secret
+from tests.fakes import begin, secret, session
 from threadbox.sessions import SessionVerifier
 from threadbox.threads import ThreadStore
 
@@ -21,9 +19,7 @@ KEY = {"kid": "k", "key": "s" * 64}
 
 
 def token(user="u"):
-    now = int(time.time())
-    claims = {"aud": "threadbox", "thread_id": "t", "user_id": user, "iat": now, "exp": now + 60}
-    return jwt.encode(claims, KEY["key"], "HS256", headers={"kid": "k"})
+    return session(KEY, user=user)
 
 
 @pytest.fixture
