@@ -61,7 +61,10 @@ def sandbox_control(stack: StackFile, launcher: Launcher) -> SandboxService:
     with pytest.MonkeyPatch.context() as environment:
         for name, value in (function["Environment"]["Variables"] | {"AWS_ENDPOINT_URL": stack.aws_url}).items():
             environment.setenv(name, value)
-        deployed: SandboxService = import_module("sandbox_ctl.handler").service
+        handler = import_module("sandbox_ctl.handler")
+        # Made when first used, and once: later the environment is another.
+        handler.s3()
+    deployed: SandboxService = handler.service
     return replace(deployed, starter=replace(deployed.starter, launcher=launcher))
 
 
@@ -117,7 +120,7 @@ class NetworkLauncher:
             command=[str(image.python), "-m", "sandboxd"],
             address=address,
             port=PORT,
-            reach=[metadata, self.stack.ports["idp_proxy"], self.stack.ports["model"]],
+            reach=[metadata, *(self.stack.ports[name] for name in ("aws", "idp_proxy", "model"))],
         )
         self.running.enter_context(in_own_network(plan, environment=environment, log=self.directory / "log"))
         return Task(arn=arn, running=True, stopped=False, address=address)
