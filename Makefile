@@ -15,7 +15,7 @@ SANDBOXD_API = $(UV) run --quiet --locked --project images/opencode python -m sa
 API = $(PY) -m local.contract.openapi
 ERRORS = $(PY) -m local.contract.errors
 
-.PHONY: help tools up down status logs token test test-long test-image test-stacks opencode-contract bench check fix lock openapi \
+.PHONY: help tools up down status logs token test test-long opencode-contract bench check fix lock openapi \
 	reseal rollout deploy
 
 help: ## this list
@@ -50,13 +50,7 @@ test: tools ## all tests but the long ones; ARGS="tests/unit -k turns" runs some
 
 test-long: tools ## the tests that take minutes each
 	@$(PY) -m local.stack install
-	@$(MAKE) --no-print-directory -j 2 $(if $(ARGS),,test-image) test-stacks
-
-# The image's is built in one process, beside those with stacks.
-test-image:
-	@$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -m long images/opencode/tests
-
-test-stacks:
+	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -m long images/opencode/tests)
 	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --stack-each -m long $(ARGS)
 
 opencode-contract: tools ## what we rely on, asked of a version of OpenCode: make opencode-contract [VERSION=1.18.33]

@@ -20,7 +20,12 @@ SANDBOXD, AGENT = "1000", "1001"
 KEYS = {"default": API_KEY, "anthropic": ANTHROPIC_KEY, "openai-api": OPENAI_KEY}
 
 _reason = why_not()
-pytestmark = [pytest.mark.long, pytest.mark.skipif(_reason is not None, reason=str(_reason))]
+# Building fetches a distribution, which is a matter of the network.
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(_reason is not None, reason=str(_reason)),
+]
 
 
 @pytest.fixture(scope="module")
