@@ -148,7 +148,7 @@ service = SandboxService(
         models=models,
     ),
     signer=signer,
-    task_definition=settings.task_definition,
+    task_definitions=settings.task_definitions,
     sizes=Sizes.parse(settings.sandbox_sizes, default=settings.sandbox_size),
     life_seconds=settings.sandbox_life_seconds,
 )
