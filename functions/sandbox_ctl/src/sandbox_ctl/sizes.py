@@ -5,7 +5,6 @@ from typing import Self
 
 from threadbox.errors import InvalidRequestError
 
-
 # As a task definition's runtime platform names them.
 X86_64, ARM64 = "X86_64", "ARM64"
 
