@@ -62,9 +62,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 import boto3
 from boto3.dynamodb.conditions import Key
+from threadbox.connections import ConnectionsClient
 invoker = boto3.client("lambda")
 table = boto3.resource("dynamodb").Table(os.environ["TABLE"])
-client = boto3.client("apigatewaymanagementapi", endpoint_url=os.environ["CONNECTIONS_URL"])
+connections = ConnectionsClient.of(os.environ["CONNECTIONS_URL"])
 threads = ThreadPoolExecutor(3)
 def key(sk):
     return {"thread_id": "floor", "sk": sk}
@@ -84,7 +85,7 @@ def handler(event, context):
         )
         for call in [threads.submit(each) for each in (sockets, question, sandbox)]:
             call.result()
-    client.post_to_connection(ConnectionId=event["connection_id"], Data=b"{}")
+    connections.post(event["connection_id"], "{}")
 """
 READER = """
 import os

@@ -106,8 +106,8 @@ class Controlling:
             memories=self.memories,
             starter=self.starter,
             signer=CallSigner(secret=secret({"key": "k" * 64}), now=self.now),
-            task_definition="sandbox:1",
-            sizes=Sizes.parse("small=512/1024, medium=1024/2048", default="medium"),
+            task_definitions={"X86_64": "sandbox:1", "ARM64": "sandbox-arm:1"},
+            sizes=Sizes.parse("small=512/1024, medium=1024/2048, arm=512/1024/ARM64", default="medium"),
             life_seconds=43_200,
         )
 

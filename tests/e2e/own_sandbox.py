@@ -56,16 +56,27 @@ def own_sandbox(stack: StackFile, state: Path, *, thread_id: str, directory: Pat
 
 
 def sandbox_control(stack: StackFile, launcher: Launcher) -> SandboxService:
-    """sandbox_ctl as its composition root makes it of the deployed function's environment, but for the launcher."""
-    function = client("lambda", stack.aws_url).get_function_configuration(FunctionName="threadbox-sandbox-ctl")
+    """sandbox_ctl as it is deployed, but for the launcher."""
+    deployed = deployed_service(stack)
+    return replace(deployed, starter=replace(deployed.starter, launcher=launcher))
+
+
+def deployed_service(stack: StackFile) -> SandboxService:
+    """sandbox_ctl as its composition root makes it of the deployed function's environment."""
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in (function["Environment"]["Variables"] | {"AWS_ENDPOINT_URL": stack.aws_url}).items():
+        for name, value in (variables(stack) | {"AWS_ENDPOINT_URL": stack.aws_url}).items():
             environment.setenv(name, value)
         handler = import_module("sandbox_ctl.handler")
         # Made when first used, and once: later the environment is another.
         handler.s3()
-    deployed: SandboxService = handler.service
-    return replace(deployed, starter=replace(deployed.starter, launcher=launcher))
+    service: SandboxService = handler.service
+    return service
+
+
+def variables(stack: StackFile) -> dict[str, str]:
+    """Environment of the deployed sandbox_ctl."""
+    function = client("lambda", stack.aws_url).get_function_configuration(FunctionName="threadbox-sandbox-ctl")
+    return function["Environment"]["Variables"]
 
 
 @dataclass

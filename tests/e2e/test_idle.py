@@ -1,11 +1,11 @@
 """A sandbox that nobody uses ends, while its page is open; the next message starts another one."""
 
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 
 from local.stack.aws_clients import client
+from tests.e2e.own_sandbox import deployed_service, variables
 from tests.e2e.threads import Thread
 from tests.waiting import eventually
 from threadbox.control import Access
@@ -19,9 +19,8 @@ IDLE_SECONDS = 5
 @pytest.fixture
 def impatient(stack):
     """sandbox_ctl as it is deployed, but for how long the sandboxes that it starts may be idle."""
-    functions, ecs = client("lambda", stack.aws_url), client("ecs", stack.aws_url)
-    variables = functions.get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
-    known = ecs.describe_task_definition(taskDefinition=variables["TASK_DEFINITION"])["taskDefinition"]
+    ecs = client("ecs", stack.aws_url)
+    known = ecs.describe_task_definition(taskDefinition=variables(stack)["TASK_DEFINITION"])["taskDefinition"]
     container = known["containerDefinitions"][0] | {
         "environment": [{"name": "SANDBOXD_IDLE_SECONDS", "value": str(IDLE_SECONDS)}]
     }
@@ -35,11 +34,7 @@ def impatient(stack):
         memory="2048",
         containerDefinitions=[container],
     )["taskDefinition"]["taskDefinitionArn"]
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in (variables | {"AWS_ENDPOINT_URL": stack.aws_url}).items():
-            environment.setenv(name, value)
-        deployed = import_module("sandbox_ctl.handler").service
-    return replace(deployed, task_definition=definition)
+    return replace(deployed_service(stack), task_definitions={"X86_64": definition})
 
 
 def test_idle_sandbox_ends_and_the_next_message_starts_another(stack, token, impatient):

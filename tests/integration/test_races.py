@@ -57,7 +57,7 @@ def thread_id():
 def service(stack, table, ecs, thread_id):
     launcher = FargateLauncher(ecs=ecs, cluster=stack.outputs["ClusterArn"], subnets=[], security_group="")
     controlling = Controlling(table, launcher=launcher, daemon=FakeDaemon(ready=False), models=lambda: MODELS)
-    yield replace(controlling.service, task_definition="threadbox-sandbox")
+    yield replace(controlling.service, task_definitions={"X86_64": "threadbox-sandbox"})
     for task in tasks(stack, ecs, thread_id):
         ecs.stop_task(cluster=stack.outputs["ClusterArn"], task=task)
     # The stack's own sweeper is not to go on with what begins here.

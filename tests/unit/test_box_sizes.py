@@ -24,7 +24,7 @@ def test_list_of_the_template_is_read(template):
     assert {"small", "medium", "large"} == sizes.by_name.keys()
 
 
-@pytest.mark.parametrize("listed", ["", "small", "small=512", "small=512/much", "=1/2"])
+@pytest.mark.parametrize("listed", ["", "small", "small=512", "small=512/much", "=1/2", "small=1/2/MIPS"])
 def test_list_that_is_none_is_refused_at_the_start(listed):
     """Not when somebody waits for a sandbox."""
     with pytest.raises(ValueError, match="size"):
@@ -48,6 +48,12 @@ def test_size_is_chosen_by_name_and_stays_the_threads(controlling):
     assert (3, "small") == (service.get("t").generation, service.get("t").launch.size)
 
 
+def test_architecture_is_chosen_with_the_size(controlling):
+    """RunTask is told another task definition: its platform is no override."""
+    controlling.service.ensure("t", scope="turn", size="arm")
+    assert "sandbox-arm:1" == controlling.service.get("t").launch.task_definition
+
+
 def test_nobody_named_one(controlling):
     """It is the operator's default."""
     controlling.service.ensure("t", scope="turn")
@@ -56,7 +62,7 @@ def test_nobody_named_one(controlling):
 
 def test_unknown_size_is_refused_and_nothing_begun(controlling):
     """In words that say which there are."""
-    with pytest.raises(InvalidRequestError, match="small, medium"):
+    with pytest.raises(InvalidRequestError, match="small, medium, arm"):
         controlling.service.ensure("t", scope="turn", size="enormous")
     assert controlling.store.find("t") is None
 

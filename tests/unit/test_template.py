@@ -73,6 +73,16 @@ def test_sandboxes_have_no_task_role_and_no_secrets(template):
     assert {"SANDBOXD_IDLE_SECONDS", "SANDBOXD_LIFE_SECONDS"} == {entry["Name"] for entry in container["Environment"]}
 
 
+def test_sandboxes_of_both_architectures_are_alike(template):
+    """The second definition differs from the first by its name and its processor alone."""
+    resources = template["Resources"]
+    first, second = (resources[name]["Properties"] for name in ("SandboxTaskDefinition", "ArmSandboxTaskDefinition"))
+    differing = {key: (first[key], second[key]) for key in first.keys() | second.keys() if first[key] != second[key]}
+
+    assert {"Family", "RuntimePlatform"} == differing.keys()
+    assert ["X86_64", "ARM64"] == [platform["CpuArchitecture"] for platform in differing["RuntimePlatform"]]
+
+
 def test_sweeper_comes_every_five_minutes(template):
     """It is the bound on what a sandbox that nobody has costs."""
     schedule = functions(template)["SandboxCtlFunction"]["Events"]["Sweep"]

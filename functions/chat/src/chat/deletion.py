@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from chat.bodies import BodyStore
 from chat.claims import running_key
+from threadbox.connections import ConnectionsClient
 from threadbox.control import SandboxControlClient
 from threadbox.identifiers import thread_hash
 from threadbox.queries import pages, partition
 from threadbox.sessions import SessionVerifier
-from threadbox.sockets import ConnectionsClient, SocketStore
+from threadbox.sockets import SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore, hash_key
 

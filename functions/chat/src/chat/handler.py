@@ -33,11 +33,12 @@ from chat.running import TurnRunner
 from chat.settings import Settings
 from chat.tool_policy import ToolPolicyService
 from chat.turns import TurnStore
+from threadbox.connections import ConnectionsClient
 from threadbox.control import SandboxControlClient
 from threadbox.policies import PolicyStore
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
-from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
+from threadbox.sockets import SocketBroadcast, SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
 
@@ -54,13 +55,7 @@ cuts = CutStore(table=table, bodies=bodies)
 messages = MessageStore(table=table, bodies=bodies, cuts=cuts)
 turns = TurnStore(table=table)
 sockets = SocketStore(table=table, per_thread=settings.sockets_per_thread)
-connections = ConnectionsClient(
-    client=boto3.client(
-        "apigatewaymanagementapi",
-        endpoint_url=settings.connections_url,
-        config=Config(max_pool_connections=50, connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
-    )
-)
+connections = ConnectionsClient.of(settings.connections_url)
 # More than a thread has sockets.
 posting = ThreadPoolExecutor(32, "post")
 broadcast = SocketBroadcast(store=sockets, connections=connections)

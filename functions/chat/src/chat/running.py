@@ -36,9 +36,10 @@ from chat.turn import UNKNOWN_CUT, Outcome, Place, Turn, TurnState
 from chat.turns import Sent, TurnStore
 from chat.writers import Writers
 from threadbox.clock import unix_time
+from threadbox.connections import ConnectionsClient
 from threadbox.control import Access, Codex, SandboxControlClient, Starting
 from threadbox.errors import AppError, ModelUnauthorizedError, OpenCodeError, SandboxUnavailableError
-from threadbox.sockets import ConnectionsClient, SocketStore
+from threadbox.sockets import SocketStore
 from threadbox.telemetry import logger
 
 KEEP_EVERY = 1.0

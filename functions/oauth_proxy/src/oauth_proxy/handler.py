@@ -23,12 +23,13 @@ from oauth_proxy.sandbox import SigninClient
 from oauth_proxy.settings import Settings
 from oauth_proxy.signins import SigninStore
 from oauth_proxy.steps import Step, WaitingSteps
+from threadbox.connections import ConnectionsClient
 from threadbox.control import SandboxControlClient
 from threadbox.grants import GrantStore
 from threadbox.notices import Notices
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
-from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
+from threadbox.sockets import SocketBroadcast, SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
 from threadbox.vault import Sealer
@@ -51,13 +52,7 @@ attempts = AttemptService(
     notices=Notices(
         broadcast=SocketBroadcast(
             store=SocketStore(table=table),
-            connections=ConnectionsClient(
-                client=boto3.client(
-                    "apigatewaymanagementapi",
-                    endpoint_url=settings.connections_url,
-                    config=Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
-                )
-            ),
+            connections=ConnectionsClient.of(settings.connections_url),
         )
     ),
 )

@@ -39,12 +39,13 @@ from sandbox_ctl.sweeper import SCHEDULED, Sweeper
 from sandbox_ctl.transfers import TransferService
 from sandbox_ctl.workspace_routes import WorkspaceServices
 from sandbox_ctl.workspaces import WorkspaceClient
+from threadbox.connections import ConnectionsClient
 from threadbox.grants import GrantStore
 from threadbox.notices import Notices
 from threadbox.policies import PolicyStore
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
-from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
+from threadbox.sockets import SocketBroadcast, SocketStore
 from threadbox.telemetry import count, logger
 from threadbox.threads import ThreadStore
 from threadbox.vault import Opener, Sealer
@@ -100,13 +101,7 @@ sealer = Sealer(kms=kms, key_id=settings.vault_key_arn)
 lender = Lender(threads=threads, opener=Opener(kms=kms, unreadable=partial(count, "VaultUnreadable")))
 daemon = DaemonClient(http=httpx.Client(), signer=signer)
 provider = OpenAIClient(http=httpx.Client(), issuer=settings.codex_issuer_url)
-connections = ConnectionsClient(
-    client=boto3.client(
-        "apigatewaymanagementapi",
-        endpoint_url=settings.connections_url,
-        config=Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
-    )
-)
+connections = ConnectionsClient.of(settings.connections_url)
 codex = CodexService(
     grants=grants,
     lender=lender,
@@ -148,7 +143,7 @@ service = SandboxService(
         models=models,
     ),
     signer=signer,
-    task_definition=settings.task_definition,
+    task_definitions=settings.task_definitions,
     sizes=Sizes.parse(settings.sandbox_sizes, default=settings.sandbox_size),
     life_seconds=settings.sandbox_life_seconds,
 )

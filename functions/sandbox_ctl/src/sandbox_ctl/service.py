@@ -5,7 +5,7 @@ Nothing here waits for a sandbox to start. A start is moved on by whoever calls 
 time, as far as it goes without waiting; the caller hears ``starting`` and comes again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import uuid4
@@ -46,7 +46,7 @@ class SandboxService:
     memories: MemoryService
     starter: Starter
     signer: CallSigner
-    task_definition: str
+    task_definitions: Mapping[str, str]
     sizes: Sizes
     life_seconds: int
     new_owner: Callable[[], str] = lambda: uuid4().hex
@@ -298,7 +298,7 @@ class SandboxService:
         key = self.signer.current()
         environment = {"SANDBOXD_CALL_KEYS": f'{{"{key.kid}":"{key.public}"}}'}
         return Launch(
-            task_definition=self.task_definition,
+            task_definition=self.task_definitions[chosen.architecture],
             environment=environment,
             key_id=key.kid,
             size=chosen.name,

@@ -2,6 +2,8 @@
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sandbox_ctl.sizes import ARM64, X86_64
+
 
 class Settings(BaseSettings):
     """Read once, in handler.py. A missing variable fails at start with its name."""
@@ -14,6 +16,7 @@ class Settings(BaseSettings):
     connections_url: str
     cluster: str
     task_definition: str
+    arm_task_definition: str
     sandbox_subnets: str
     sandbox_security_group: str
     sandbox_sizes: str
@@ -32,6 +35,11 @@ class Settings(BaseSettings):
     flags_environment: str
     flags_profile: str
     execs_per_minute: int
+
+    @property
+    def task_definitions(self) -> dict[str, str]:
+        """Return what a sandbox is started from, by its architecture."""
+        return {X86_64: self.task_definition, ARM64: self.arm_task_definition}
 
     @property
     def subnets(self) -> list[str]:

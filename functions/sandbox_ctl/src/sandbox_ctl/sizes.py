@@ -1,18 +1,22 @@
-"""What a sandbox may have of processor and memory, by names that the template lists."""
+"""What a sandbox may have of processor, memory and architecture, by names that the template lists."""
 
 from dataclasses import dataclass
 from typing import Self
 
 from threadbox.errors import InvalidRequestError
 
+# As a task definition's runtime platform names them.
+X86_64, ARM64 = "X86_64", "ARM64"
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A size: ``cpu`` in 1024ths of a processor, ``memory`` in MiB, as Fargate takes them together."""
+    """A size: ``cpu`` in 1024ths of a processor and ``memory`` in MiB, as Fargate takes them together."""
 
     name: str
     cpu: str
     memory: str
+    architecture: str = X86_64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +29,7 @@ class Sizes:
     @classmethod
     def parse(cls, listed: str, *, default: str) -> Self:
         """
-        Read ``name=cpu/memory`` for each, separated by commas.
+        Read ``name=cpu/memory`` for each, or ``name=cpu/memory/architecture``, separated by commas.
 
         Raises:
             ValueError: that is no such list, or *default* is not in it.
@@ -33,10 +37,12 @@ class Sizes:
         by_name = {}
         for entry in listed.split(","):
             name, _, both = entry.strip().partition("=")
-            cpu, _, memory = both.partition("/")
-            if not (name and cpu.isdigit() and memory.isdigit()):
+            cpu, _, rest = both.partition("/")
+            memory, _, architecture = rest.partition("/")
+            size = Size(name, cpu, memory, architecture or X86_64)
+            if not (name and cpu.isdigit() and memory.isdigit() and size.architecture in (X86_64, ARM64)):
                 raise ValueError(f"not a size: {entry!r}")
-            by_name[name] = Size(name, cpu, memory)
+            by_name[name] = size
         if default not in by_name:
             raise ValueError(f"{default!r} is none of the sizes {', '.join(by_name)}")
         return cls(default=by_name[default], by_name=by_name)

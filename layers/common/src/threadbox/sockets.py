@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
 from threadbox.clock import unix_time
+from threadbox.connections import ConnectionsClient
 from threadbox.errors import RateLimitedError
 from threadbox.queries import beginning, pages
 from threadbox.telemetry import logger
 from threadbox.updates import outlasting, transact, update_if
 
 if TYPE_CHECKING:
-    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
@@ -154,38 +153,6 @@ class SocketStore:
             ExpressionAttributeValues={":none": {}, ":one": 1},
         )
         outlasting(self.table, write)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionsClient:
-    """Posts through ``@connections``."""
-
-    client: "ApiGatewayManagementApiClient"
-
-    def post(self, connection_id: str, frame: str) -> bool:
-        """
-        Post one frame; False when the connection is gone.
-
-        Raises:
-            RateLimitedError: the connection's buffer is full, or API Gateway throttles or cannot be reached.
-        """
-        try:
-            self.client.post_to_connection(ConnectionId=connection_id, Data=frame.encode())
-        except self.client.exceptions.GoneException:
-            return False
-        except (ClientError, BotoCoreError) as exc:
-            raise RateLimitedError("The connection takes no frames just now.") from exc
-        return True
-
-    def close(self, connection_id: str) -> bool:
-        """Close a connection; False when it was gone, or is not there yet. A failure is left to its limits."""
-        try:
-            self.client.delete_connection(ConnectionId=connection_id)
-        except self.client.exceptions.GoneException:
-            return False
-        except (ClientError, BotoCoreError):
-            logger.warning("connection not closed", connection_id=connection_id)
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
