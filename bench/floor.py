@@ -62,10 +62,9 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 import boto3
 from boto3.dynamodb.conditions import Key
-from threadbox.connections import ConnectionsClient
 invoker = boto3.client("lambda")
 table = boto3.resource("dynamodb").Table(os.environ["TABLE"])
-connections = ConnectionsClient.of(os.environ["CONNECTIONS_URL"])
+client = boto3.client("apigatewaymanagementapi", endpoint_url=os.environ["CONNECTIONS_URL"])
 threads = ThreadPoolExecutor(3)
 def key(sk):
     return {"thread_id": "floor", "sk": sk}
@@ -85,7 +84,7 @@ def handler(event, context):
         )
         for call in [threads.submit(each) for each in (sockets, question, sandbox)]:
             call.result()
-    connections.post(event["connection_id"], "{}")
+    client.post_to_connection(ConnectionId=event["connection_id"], Data=b"{}")
 """
 READER = """
 import os
