@@ -80,16 +80,16 @@ class Conversation:
         """Make the throwaway session of the warm-up and return its id."""
         return await self._create({"title": WARM_UP_TITLE})
 
-    async def warm_up(self, session_id: str) -> None:
+    async def warm_up(self, session_id: str, text: str) -> None:
         """
-        Play one real prompt to its end in the throwaway session, then delete that.
+        Play one real prompt with that *text* to its end in the throwaway session, then delete that.
 
         Raises:
             OpenCodeError: OpenCode failed.
         """
         prompt = {
             "model": {"providerID": WARM_UP, "modelID": WARM_UP},
-            "parts": [{"type": "text", "text": "warm up"}],
+            "parts": [{"type": "text", "text": text}],
         }
         await self._call("POST", f"/session/{session_id}/message", TypeAdapter(dict[str, object]), prompt)
         await self._call("DELETE", f"/session/{session_id}", TypeAdapter(bool))

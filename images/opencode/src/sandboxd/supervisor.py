@@ -204,9 +204,9 @@ class Supervisor:
 
     async def _warm_up(self, opencode: OpenCode, session_id: str) -> None:
         try:
-            with self._proxy.warming():
+            with self._proxy.warming() as text:
                 async with asyncio.timeout(self._boot_seconds):
-                    await Conversation(opencode.client).warm_up(session_id)
+                    await Conversation(opencode.client).warm_up(session_id, text)
         except (OpenCodeError, TimeoutError):
             logger.warning("OpenCode was not warmed up")
         self._warm_up_left = False
