@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.e2e.chat_client import ChatClient
-from tests.e2e.victims import children, kill, sandboxd_of, workers
+from tests.e2e.victims import kill, opencode_of, sandboxd_of, workers
 from tests.waiting import eventually
 
 WORDS = "stream 60 words every 50 ms"
@@ -138,7 +138,7 @@ def test_dead_sandbox_is_said_and_replaced(thread, stack, victim):
         request = tab.ask("slow 60: a long story")
         tab.until("text-delta")
         daemon = sandboxd_of(stack, thread.name)
-        kill([daemon] if victim == "sandboxd" else children(daemon))
+        kill([daemon if victim == "sandboxd" else opencode_of(daemon)])
         ended = tab.answer(request, seconds=60)
         assert "error" == ended.outcome
         assert "sandbox" in ended.last["body"]
