@@ -15,10 +15,11 @@ SANDBOXD_API = $(UV) run --quiet --locked --project images/opencode python -m sa
 API = $(PY) -m local.contract.openapi
 ERRORS = $(PY) -m local.contract.errors
 
-.PHONY: help tools up down status logs token test test-long bench check fix lock openapi reseal rollout deploy
+.PHONY: help tools up down status logs token test test-long opencode-contract bench check fix lock openapi \
+	reseal rollout deploy
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(UV):
 	@echo "installing uv $(UV_VERSION) into .local/uv"
@@ -44,12 +45,17 @@ token: tools ## a session token: make token THREAD=… USER=… [TTL=900]
 
 test: tools ## all tests but the long ones; ARGS="tests/unit -k turns" runs some of them
 	@$(PY) -m local.stack install
-	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -n 2 --dist loadfile images/opencode/tests)
+	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -n 3 --dist loadfile -m "not long" images/opencode/tests)
 	@$(PY) -m pytest -q -n 3 --dist loadfile -m "not long" $(ARGS)
 
 test-long: tools ## the tests that take minutes each
 	@$(PY) -m local.stack install
+	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -m long images/opencode/tests)
 	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --stack-each -m long $(ARGS)
+
+opencode-contract: tools ## what we rely on, asked of a version of OpenCode: make opencode-contract [VERSION=1.18.33]
+	@$(PY) -m local.stack install sandboxd
+	@$(PY) -m local.contract.opencode "$(VERSION)"
 
 bench: tools ## times, calls and memory against bare OpenCode; ARGS=--quick: a small run
 	@$(PY) -m bench $(ARGS)

@@ -15,8 +15,11 @@ LABELS = {
     "first delta, floor off": "warm turn, first delta, without the floor",
     "last delta": "long answer, last delta",
     "new thread": "new thread, first delta",
+    "ensure to ready": "new thread, ready (base: boot)",
     "three tabs, first delta": "three tabs ÷ one, first delta",
     "three tabs, last delta": "three tabs ÷ one, last delta",
+    "save": "100 MB saved ÷ tar and zstd",
+    "restore": "100 MB restored ÷ zstd and tar",
     "past, first": f"{OLD} ÷ {YOUNG}, first delta",
     "past, whole": f"{OLD} ÷ {YOUNG}, whole short turn",
 }

@@ -39,6 +39,14 @@ def started_at(pid: int) -> int:
         return 0
 
 
+def parent(pid: int) -> int:
+    """The process that *pid* is a child of; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def megabytes(pid: int) -> float:
     """The process's share of memory (PSS), 0 when it is gone."""
     try:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bench import picture
+from bench.daemon import ADDED_AIM, MEMORY_AIM
 from bench.past import OLD, YOUNG
 from bench.prices import PRICES
 from bench.results import Results
@@ -16,7 +17,7 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 def table(results: Results) -> str:
     """The figures as Markdown tables."""
-    parts = (_conditions, _times, _split, _spans, _calls, _price, _memory)
+    parts = (_conditions, _times, _split, _spans, _calls, _price, _crowd, _memory, _daemon)
     return "\n\n".join(part(results) for part in parts)
 
 
@@ -84,8 +85,11 @@ def titles(results: Results) -> dict[str, str]:
         "first delta, floor off": "warm turn, first delta, without the floor",
         "last delta": f"{words}, last one",
         "new thread": "new thread, first delta (base: boot and first prompt)",
+        "ensure to ready": "new thread, ensure → ready, nothing to restore (base: boot)",
         "three tabs, first delta": "three tabs, slowest first delta (base: one tab)",
         "three tabs, last delta": f"three tabs, slowest last of {words} (base: one tab)",
+        "save": "100 MB in 10,000 files saved (base: tar and zstd)",
+        "restore": "100 MB in 10,000 files restored (base: zstd and tar)",
         "past, first": f"{OLD}, first delta, without the query (base: {YOUNG})",
         "past, whole": f"{OLD}, whole short turn, without the query (base: {YOUNG})",
     }
@@ -131,7 +135,30 @@ def _price(results: Results) -> str:
     return "\n".join([*rows, "", scaled])
 
 
+def _crowd(results: Results) -> str:
+    crowd = results.crowd
+    return (
+        f"{crowd.asked} threads that ask for a sandbox at once, with scripted tasks: {crowd.tasks} tasks, "
+        f"{crowd.errors} errors, the last one ready after {crowd.seconds:.1f} s."
+    )
+
+
 def _memory(results: Results) -> str:
     rows = ["| memory (PSS) | MB |", "|---|--:|"]
     rows += [f"| {name} | {share} |" for name, share in results.memory.items()]
+    return "\n".join(rows)
+
+
+def _daemon(results: Results) -> str:
+    daemon = results.daemon
+    direct, passed_on = daemon.direct, daemon.passed_on
+    rows = [
+        "| sandboxd by itself | measured | aim |",
+        "|---|--:|--:|",
+        f"| memory (PSS) when it has booted, MB | {daemon.idle:g} | ≤ {MEMORY_AIM} |",
+        f"| memory (PSS) after the turns above, MB | {daemon.used:g} | ≤ {MEMORY_AIM} |",
+        f"| a call to OpenCode past it, p50, ms | {direct.p50:g} | |",
+        f"| the same call through it, p50, ms | {passed_on.p50:g} | |",
+        f"| added to a call, p50, ms | **{daemon.added:g}** | ≤ {ADDED_AIM:g} |",
+    ]
     return "\n".join(rows)

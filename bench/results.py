@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel
 
+from bench.daemon import Daemon
 from bench.figures import Ratio, Times
 from bench.prices import Usage
 from bench.words import Verdict
@@ -62,6 +63,20 @@ class Tally(BaseModel, frozen=True):
         return self.answers > 0 and not (self.lost or self.doubled or self.reordered or self.foreign)
 
 
+class Crowd(BaseModel, frozen=True):
+    """What became of threads that asked for a sandbox at once: tasks that were started, and how long the last took."""
+
+    asked: int
+    tasks: int
+    errors: int
+    seconds: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether each got one."""
+        return self.tasks == self.asked and not self.errors
+
+
 class Priced(BaseModel, frozen=True):
     """What a turn of *seconds* uses, if what one of another length used is brought to that. ``aim`` is in dollars."""
 
@@ -92,11 +107,14 @@ class Results(BaseModel, frozen=True):
     tallies: dict[str, Tally]
     memory: dict[str, int]
     """MB of each part (PSS)."""
+    daemon: Daemon
+    """sandboxd by itself."""
     calls: dict[str, dict[str, float]]
     """Mean number of calls per turn, by kind of turn and kind of call."""
     metered: dict[str, dict[str, float]]
     """The same of the turns whose request units were metered, and those."""
     priced: Priced
+    crowd: Crowd
     trace: dict[str, float]
     """Milliseconds of each span of a turn, up to its first delta."""
 

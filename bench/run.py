@@ -11,17 +11,19 @@ from time import perf_counter
 from typing import TypeVar
 from uuid import uuid4
 
-from bench import trace
+from bench import packing, trace
 from bench.answers import Answer
 from bench.bare import BareServer, BareSession, Blueprint
 from bench.calls import count, mean, memory_sizes, observed
+from bench.crowd import crowd
+from bench.daemon import Daemon, calls, sandboxd_memory, until_ready
 from bench.figures import Times, median
 from bench.floor import Floor
 from bench.meter import metered
 from bench.metering import QUIET, Metering
 from bench.past import OLD, YOUNG, Pair
 from bench.processes import descendants, is_opencode, memory, started_at
-from bench.results import Comparison, Conditions, Priced, Results, Tally
+from bench.results import Comparison, Conditions, Crowd, Priced, Results, Tally
 from bench.tabs import Thread
 from bench.words import Verdict, judge
 from local.stack.aws_clients import client
@@ -37,6 +39,7 @@ PRICED_DOLLARS = 0.0015
 PACE_MS = 50
 """Between the words of the turn that is priced: there are more than it has frames, so it has as many as it can."""
 SETTLE_SECONDS = 0.3
+PACKING_AIM = 1.5
 STOP_SECONDS = 30
 LOOK_SECONDS = 0.05
 
@@ -51,12 +54,28 @@ class Size:
     words: int
     traced: int
     metered: int
+    calls: int
+    """That are passed on, and as many past sandboxd."""
     seconds: int
     """Of the turn that is priced."""
+    packs: int
+    crowd: int
+    """Threads that ask for a sandbox at once."""
 
 
-FULL = Size(starts=5, turns=30, streams=5, words=5000, traced=10, metered=5, seconds=PRICED_SECONDS)
-QUICK = Size(starts=1, turns=3, streams=1, words=500, traced=2, metered=1, seconds=6)
+FULL = Size(
+    starts=5,
+    turns=30,
+    streams=5,
+    words=5000,
+    traced=10,
+    metered=5,
+    calls=300,
+    seconds=PRICED_SECONDS,
+    packs=5,
+    crowd=100,
+)
+QUICK = Size(starts=1, turns=3, streams=1, words=500, traced=2, metered=1, calls=50, seconds=6, packs=1, crowd=20)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,17 +92,22 @@ class Run:
     calls: dict[str, dict[str, float]] = field(default_factory=dict)
     metered: dict[str, dict[str, float]] = field(default_factory=dict)
     priced: Priced = field(init=False)
+    crowd: Crowd = field(init=False)
     spans: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
+    idle: list[float] = field(default_factory=list)
+    daemon: Daemon = field(init=False)
 
     async def go(self, conditions: Callable[[], Conditions]) -> Results:
         """Do all passes."""
+        await self._packing()
         async with contextlib.AsyncExitStack() as opened:
             self.say("a first thread: functions and files are warm, and a sandbox shows how it runs OpenCode")
             one = await opened.enter_async_context(Thread.open(self.stack))
             await one.ask("say hello")
             blueprint = Blueprint.of(self._opencodes()[-1])
             await self._starts(blueprint)
+            await self._boots(blueprint)
 
             server = await opened.enter_async_context(self._bare(blueprint))
             await server.warm_up()
@@ -93,12 +117,28 @@ class Run:
             await self._turns(session, one, three, floor)
             await self._streams(session, one, three)
             self.memory = memory(self.stack.pids, bare=server.process.pid, sandboxes=len(self._opencodes()))
+            await self._daemon(one)
             self.say("two threads, one of them with a long past")
             pair = await Pair.create(self.stack)
             await self._pasts(pair)
             await self._traced(one)
             await self._metered(one, pair)
+            self.say(f"{self.size.crowd} threads ask for a sandbox at once")
+            self.crowd = await crowd(self.stack, self.size.crowd)
         return self._results(conditions())
+
+    async def _packing(self) -> None:
+        """A workspace saved and restored, against tar and zstd; before there is a sandbox that does so too."""
+        if (program := packing.missing()) is not None:
+            self.say(f"saving and restoring is not measured: there is no {program} here")
+            return
+        took = await asyncio.to_thread(
+            packing.measure,
+            self.directory / "packing",
+            times=self.size.packs,
+            progress=lambda number: self._progress("save and restore", number, self.size.packs),
+        )
+        self.times |= took
 
     async def _starts(self, blueprint: Blueprint) -> None:
         """First message of a new thread, against boot and first prompt of a new bare server."""
@@ -111,6 +151,30 @@ class Run:
             async with Thread.open(self.stack) as thread:
                 self._note("ours new", (await thread.ask("say hello")).first)
             await self._stop_newest_task()
+
+    async def _boots(self, blueprint: Blueprint) -> None:
+        """A new thread's sandbox until it is ready, against the boot of a new bare server."""
+        for number in range(self.size.starts):
+            self._progress("boots", number, self.size.starts)
+            start = perf_counter()
+            async with self._bare(blueprint) as server, server.session():
+                self._note("bare boot", perf_counter() - start)
+            async with Thread.open(self.stack) as thread:
+                start = perf_counter()
+                await until_ready(self.stack, thread.identifier)
+                self._note("ours boot", perf_counter() - start)
+                await asyncio.sleep(SETTLE_SECONDS)
+                self.idle.append(sandboxd_memory(self._opencodes()[-1]))
+            await self._stop_newest_task()
+
+    async def _daemon(self, thread: Thread) -> None:
+        """Sandboxd by itself, that of the first thread: it has served all turns of one tab."""
+        self.say("sandboxd's memory, and calls through it")
+        access = await until_ready(self.stack, thread.identifier)
+        opencode = self._opencodes()[0]
+        used = sandboxd_memory(opencode)
+        direct, passed_on = await calls(access, opencode, self.size.calls)
+        self.daemon = Daemon(idle=median(self.idle), used=used, direct=Times.of(direct), passed_on=Times.of(passed_on))
 
     async def _turns(self, session: BareSession, one: Thread, three: Thread, floor: Floor) -> None:
         """Short turns, everything warm; the first of each is not counted."""
@@ -243,12 +307,18 @@ class Run:
             ),
             "last delta": Comparison(bare=times["bare last"], ours=times["ours last"], aim=1.3),
             "new thread": Comparison(bare=times["bare new"], ours=times["ours new"], aim=1.4),
+            # A sandbox that has something to restore takes that much longer: then it belongs to the base.
+            "ensure to ready": Comparison(bare=times["bare boot"], ours=times["ours boot"], aim=1.2),
             "three tabs, first delta": Comparison(bare=times["ours first"], ours=times["three first"], aim=1.1),
             "three tabs, last delta": Comparison(bare=times["ours last"], ours=times["three last"], aim=1.1),
         }
         for what in ("first", "whole"):
             young, old = (self._without_query(name, what) for name in (YOUNG, OLD))
             comparisons[f"past, {what}"] = Comparison(bare=young, ours=old, aim=1.1)
+        for what in ("save", "restore"):
+            if f"our {what}" in times:
+                tar, our = times[f"tar {what}"], times[f"our {what}"]
+                comparisons[what] = Comparison(bare=tar, ours=our, aim=PACKING_AIM)
         return Results(
             conditions=conditions,
             words=self.size.words,
@@ -258,9 +328,11 @@ class Run:
             queries={name: times[f"{name}, query"] for name in (YOUNG, OLD)},
             tallies={name: Tally.of(verdicts) for name, verdicts in self.verdicts.items()},
             memory=self.memory,
+            daemon=self.daemon,
             calls=self.calls,
             metered=self.metered,
             priced=self.priced,
+            crowd=self.crowd,
             trace=self.spans,
         )
 

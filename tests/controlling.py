@@ -16,8 +16,9 @@ from sandbox_ctl.resealing import ResealService
 from sandbox_ctl.rollout import Rollout
 from sandbox_ctl.sandboxes import SandboxStore
 from sandbox_ctl.service import SandboxService
+from sandbox_ctl.sizes import Sizes
 from sandbox_ctl.starts import Starter
-from tests.fakes import FakeAppConfig, FakeConnections, FakeDaemon, FakeLauncher, FakeProvider, secret
+from tests.fakes import FakeAppConfig, FakeConnections, FakeDaemon, FakeLauncher, FakeMemories, FakeProvider, secret
 from threadbox.clock import unix_time
 from threadbox.control import Reply
 from threadbox.grants import Grant, GrantStore
@@ -50,14 +51,16 @@ class Controlling:
     key_id: str = ""
     models: Callable[[], ModelAccess] = ModelAccess
     page: int = 100
+    per_user: int = 3
     appconfig: FakeAppConfig = field(default_factory=FakeAppConfig)
     connections: FakeConnections = field(default_factory=FakeConnections)
     unreadable: list[None] = field(default_factory=list)
+    memories: Any = field(default_factory=FakeMemories)
     pauses: list[float] = field(default_factory=list)
     pause: Callable[[float], None] | None = None
 
     def __post_init__(self) -> None:
-        self.store = SandboxStore(table=self.table, now=self.now)
+        self.store = SandboxStore(table=self.table, per_user=self.per_user, now=self.now)
         self.grants = GrantStore(table=self.table, now=self.now)
         self.threads = ThreadStore(table=self.table)
         self.policies = PolicyStore(table=self.table)
@@ -90,17 +93,22 @@ class Controlling:
             daemon=self.daemon,
             codex=self.codex,
             policies=self.policies,
+            memories=self.memories,
             models=self.models,
             now=self.now,
         )
         self.service = SandboxService(
             store=self.store,
+            threads=self.threads,
             rollout=Rollout(threads=self.threads, stores=self.appconfig.store),
             codex=self.codex,
             policies=PolicyService(store=self.store, daemon=self.daemon),
+            memories=self.memories,
             starter=self.starter,
             signer=CallSigner(secret=secret({"key": "k" * 64}), now=self.now),
-            task_definition="sandbox:1",
+            task_definitions={"X86_64": "sandbox:1", "ARM64": "sandbox-arm:1"},
+            sizes=Sizes.parse("small=512/1024, medium=1024/2048, arm=512/1024/ARM64", default="medium"),
+            life_seconds=43_200,
         )
 
     def _pause(self, seconds: float) -> None:

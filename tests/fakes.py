@@ -14,11 +14,12 @@ import httpx
 import jwt
 from aws_lambda_powertools.utilities.feature_flags import AppConfigStore
 from botocore.exceptions import ClientError
+from pydantic import SecretStr
 
 from chat.turn import Ask, Turn, part_id
 from chat.turns import TurnStore
 from oauth_proxy.sandbox import SigninClient
-from sandbox_ctl.daemon import DaemonStatus
+from sandbox_ctl.daemon import DaemonStatus, KeptVersion, Memory, Upload
 from sandbox_ctl.launcher import Task
 from sandbox_ctl.loans import Loan
 from sandbox_ctl.models import KnownProviders, ModelAccess
@@ -129,6 +130,14 @@ class FakeLauncher:
     def stop(self, task_arn: str, *, reason: str) -> None:
         self.stopped.append(task_arn)
 
+    def alive(self, thread_id: str | None = None) -> list[Task]:
+        arns = {arn: thread for (thread, _), arn in self.by_token.items()}
+        return [
+            task
+            for arn, task in self.tasks.items()
+            if not task.stopped and thread_id in {None, arns.get(arn)} and arn not in self.stopped
+        ]
+
     def runs(self, task_arn: str, address: str = "127.0.0.1") -> None:
         """Let the task run."""
         self.tasks[task_arn] = Task(arn=task_arn, running=True, stopped=False, address=address)
@@ -145,6 +154,8 @@ class FakeDaemon:
     silent: bool = False
     ready: bool = True
     stranger: bool = False
+    restoring: bool = False
+    ending: bool = False
     known: KnownProviders = field(default_factory=lambda: KnownProviders(providers=[], default={}))
     removed: list[str] = field(default_factory=list)
     bound: list[tuple[str, int, ModelAccess]] = field(default_factory=list)
@@ -153,23 +164,29 @@ class FakeDaemon:
     policy: Policy = field(default_factory=Policy)
     policies: list[ToolPolicy] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
+    memory: Memory | None = None
+    uploads: list[Upload] = field(default_factory=list)
+    discarded: bool = False
 
     def hello(self, sandbox: Sandbox) -> DaemonStatus:
         if self.silent or self.stranger:
             raise OpenCodeError("no answer")
-        return self._status(sandbox, "unbound")
+        return self._status(sandbox, "stopping" if self.ending else "unbound")
 
-    def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy) -> DaemonStatus:
+    def bind(
+        self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy, memory: Memory
+    ) -> DaemonStatus:
+        self.memory = memory
         self.bound.append((sandbox.thread_id, sandbox.generation, models))
         self.policy = policy
         self.held = None
         self._take(loan)
-        return self._status(sandbox, "booting")
+        return self._status(sandbox, "restoring" if self.restoring else "booting")
 
     def status(self, sandbox: Sandbox, *, wait: int) -> DaemonStatus:
         if self.silent:
             raise OpenCodeError("no answer")
-        return self._status(sandbox, "ready" if self.ready else "booting")
+        return self._status(sandbox, "restoring" if self.restoring else "ready" if self.ready else "booting")
 
     def providers(self, sandbox: Sandbox) -> KnownProviders:
         if self.silent:
@@ -183,6 +200,16 @@ class FakeDaemon:
         if policy.version > self.policy.version:
             self.policy = policy
         return self.policy
+
+    def put_memory(self, sandbox: Sandbox, upload: Upload) -> None:
+        if self.silent:
+            raise OpenCodeError("no answer")
+        self.uploads.append(upload)
+
+    def discard_memory(self, sandbox: Sandbox) -> None:
+        if self.silent:
+            raise OpenCodeError("no answer")
+        self.discarded = True
 
     def put_provider(self, sandbox: Sandbox, provider: str, loan: Loan) -> None:
         if self.silent:
@@ -213,6 +240,26 @@ class FakeDaemon:
             codex_version=self.held,
             policy_version=self.policy.version,
         )
+
+
+@dataclass
+class FakeMemories:
+    """What is kept of sandboxes, where that is nothing."""
+
+    kept: list[KeptVersion] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
+    forgotten: list[tuple[str, Sandbox | None]] = field(default_factory=list)
+
+    def of(self, sandbox: Sandbox) -> Memory:
+        upload = Upload(url=SecretStr("http://s3/"), fields={}, prefix="snapshots/")
+        return Memory(upload=upload, kept=self.kept)
+
+    def renew(self, sandbox: Sandbox) -> None:
+        self.renewed.append(sandbox.thread_id)
+
+    def forget(self, thread_id: str, sandbox: Sandbox | None) -> int:
+        self.forgotten.append((thread_id, sandbox))
+        return 0
 
 
 @dataclass
@@ -389,6 +436,7 @@ class FakeControl:
     gone: bool = False
     suspects: list[int] = field(default_factory=list)
     disconnected: list[str] = field(default_factory=list)
+    access: dict[str, Any] = field(default_factory=dict)
 
     def ensure(
         self,
@@ -414,7 +462,8 @@ class FakeControl:
 
     def _access(self) -> Access:
         url = "http://sandbox:4096"
-        return Access(url=url, token="use", expires_in=900, generation=self.generation, session_id="ses_1")
+        access = Access(url=url, token="use", expires_in=900, generation=self.generation, session_id="ses_1")
+        return access.model_copy(update=self.access)
 
 
 @dataclass

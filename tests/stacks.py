@@ -13,10 +13,16 @@ from local.stack.stack_file import StackFile
 ROOT = Path(__file__).parents[1]
 STATES = ROOT / ".local" / "test-stacks"
 UP_SECONDS = 300
-SETTINGS = ("MODEL_", "THREADBOX_", "SANDBOX_", "CODEX_", "REAL_CODEX", "ANTHROPIC_", "OPENAI_")
+SETTINGS = ("MODEL_", "THREADBOX_", "SANDBOX_", "SANDBOXES_", "TURNS_", "CODEX_", "REAL_CODEX", "ANTHROPIC_", "OPENAI_")
 
-# The shared stack's sign-ins take seconds where others take minutes.
-SCALED = {"CODEX_CALLBACK_TIMEOUT_SECONDS": "40", "CODEX_ABANDON_SECONDS": "12", "CODEX_HOP_SECONDS": "2"}
+# The shared stack's sign-ins take seconds where others take minutes, and its users do more than any would.
+SCALED = {
+    "CODEX_CALLBACK_TIMEOUT_SECONDS": "40",
+    "CODEX_ABANDON_SECONDS": "12",
+    "CODEX_HOP_SECONDS": "2",
+    "SANDBOXES_PER_USER": "1000",
+    "TURNS_PER_MINUTE": "10000",
+}
 
 
 def run_stack(

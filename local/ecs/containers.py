@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.ecs import image
 from local.ecs.egress import Egress
 from local.ecs.image import AGENT, INSIDE_SANDBOXD, Image, ImageIncompleteError
 from local.ecs.isolation import Isolation, bubblewrap, places, prepare
@@ -98,12 +99,16 @@ class Launcher:
             "SANDBOXD_PORT": str(PORT),
             # What listens on localhost in one of them is open to all: sandboxd must not count on a network of its own.
             "SANDBOXD_SHARED_NETWORK": "1",
+            # A test's repository is served on this machine, where nobody has a certificate.
+            "SANDBOXD_GIT_OVER_HTTP": "1",
             **self.mark,
         }
         if self.egress is not None:
             variables |= self.egress.environment(namespaces=self.isolation.namespaces)
         if second_user:
             variables |= {"SANDBOXD_AGENT_UID": str(AGENT), "SANDBOXD_AGENT_GID": str(AGENT)}
+            if self.isolation.namespaces:
+                variables |= {"SANDBOXD_OWN_UID": str(image.SANDBOXD), "SANDBOXD_OWN_GID": str(image.SANDBOXD)}
         with (directory / "log").open("ab") as log:
             if self.isolation.namespaces:
                 return await self._start_in_namespaces(directory, variables, log.fileno())

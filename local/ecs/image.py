@@ -8,8 +8,8 @@ INSIDE_SANDBOXD = Path("/opt/sandboxd")
 INSIDE_OPENCODE = Path("/opt/opencode/bin/opencode")
 INSIDE_WORKSPACE = Path("/workspace")
 INSIDE_HOME = Path("/home/agent")
-AGENT = 1001
-"""The agent's user and group id, the same as in the Dockerfile."""
+SANDBOXD, AGENT = 1000, 1001
+"""The user and group ids of sandboxd and the agent, the same as in the Dockerfile."""
 
 
 class ImageIncompleteError(Exception):

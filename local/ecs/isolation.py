@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.ecs.image import AGENT, INSIDE_HOME, INSIDE_OPENCODE, INSIDE_SANDBOXD, INSIDE_WORKSPACE, Image
+from local.ecs.image import (
+    AGENT,
+    INSIDE_HOME,
+    INSIDE_OPENCODE,
+    INSIDE_SANDBOXD,
+    INSIDE_WORKSPACE,
+    SANDBOXD,
+    Image,
+)
 from local.stack.marks import VARIABLE
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETPCAP", "SETUID")
@@ -43,7 +51,8 @@ class Isolation:
         """Whether the agent can be a user other than the one sandboxd runs as."""
         if not self.root:
             return False
-        return self.namespaces or (_open_to_all(image.opencode) and _open_to_all(directory))
+        parts = (image.opencode, image.python.resolve(), image.source / "sandboxd", directory)
+        return self.namespaces or all(_open_to_all(part) for part in parts)
 
     def protection(self, image: Image, directory: Path) -> list[str]:
         """In plain words, what a sandbox here is *not* kept from."""
@@ -82,6 +91,8 @@ def bubblewrap(image: Image, directory: Path, *, root: bool, info_fd: int) -> li
     ]  # fmt: skip
     for prefix in image.interpreter_prefixes():
         if not prefix.is_relative_to("/usr"):
+            # What packs and unpacks the workspace runs as the agent, in sandboxd's interpreter.
+            options += _folders(*(str(place) for place in reversed(prefix.parents) if place != Path("/")))
             options += ["--ro-bind", str(prefix), str(prefix)]
     return options + _privileges(root=root)
 
@@ -93,9 +104,11 @@ def prepare(directory: Path, *, agent_owns: bool) -> None:
     (directory / "tmp").chmod(0o1777)
     (directory / "home").chmod(0o700)
     (directory / "etc" / "passwd").write_text(
-        f"root:x:0:0:root:/root:/bin/sh\nagent:x:{AGENT}:{AGENT}:agent:{INSIDE_HOME}:/bin/sh\n"
+        "root:x:0:0:root:/root:/bin/sh\n"
+        f"sandboxd:x:{SANDBOXD}:{SANDBOXD}:sandboxd:/nonexistent:/usr/sbin/nologin\n"
+        f"agent:x:{AGENT}:{AGENT}:agent:{INSIDE_HOME}:/bin/sh\n"
     )
-    (directory / "etc" / "group").write_text(f"root:x:0:\nagent:x:{AGENT}:\n")
+    (directory / "etc" / "group").write_text(f"root:x:0:\nsandboxd:x:{SANDBOXD}:\nagent:x:{AGENT}:\n")
     if agent_owns:
         for name in ("workspace", "home"):
             os.chown(directory / name, AGENT, AGENT)

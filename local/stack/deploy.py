@@ -110,13 +110,17 @@ class Deployment:
 
     def _parameters(self) -> dict[str, str]:
         settings = self._settings
-        times = {
+        numbers = {
             "CodexCallbackTimeoutSeconds": settings.codex_callback_timeout_seconds,
             "CodexAbandonSeconds": settings.codex_abandon_seconds,
             "HopSeconds": settings.codex_hop_seconds,
+            "SandboxIdleSeconds": settings.sandbox_idle_seconds,
+            "SandboxLifeSeconds": settings.sandbox_life_seconds,
+            "SandboxesPerUser": settings.sandboxes_per_user,
+            "TurnsPerMinute": settings.turns_per_minute,
         }
         return (
-            {name: str(value) for name, value in times.items() if value is not None}
+            {name: str(value) for name, value in numbers.items() if value is not None}
             | {
                 "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
                 "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",

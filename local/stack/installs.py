@@ -76,9 +76,10 @@ def installs() -> dict[str, Install]:
         _environment("sandboxd", image, image / ".venv"),
         Install(
             name="opencode",
-            inputs=(image / "package.json", image / "package-lock.json"),
+            inputs=(image / "package.json", image / "package-lock.json", image / "install" / "opencode.sh"),
             result=image / "node_modules",
-            commands=(("npm", "ci", *quiet),),
+            # As the image's build does it, but with the builds for all processors.
+            commands=(("sh", "install/opencode.sh", str(image)),),
             directory=image,
             environment=os.environ,
         ),

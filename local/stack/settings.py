@@ -37,6 +37,14 @@ class Settings(BaseSettings):
     codex_access_seconds: int = Field(default=3600, gt=0)
     """How long its access tokens are good for."""
 
+    sandbox_idle_seconds: int | None = Field(default=None, ge=5, le=43200)
+    """After how long a sandbox that does nothing ends."""
+    sandbox_life_seconds: int | None = Field(default=None, ge=10, le=604800)
+    """After how long one ends as soon as no answer is under way."""
+    sandboxes_per_user: int | None = Field(default=None, ge=1, le=1000)
+    turns_per_minute: int | None = Field(default=None, ge=1, le=100_000)
+    """Of one thread."""
+
     @property
     def model_keys(self) -> dict[str, str]:
         """The API keys that are set, by provider."""

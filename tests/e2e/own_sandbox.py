@@ -27,6 +27,7 @@ from local.stack.aws_clients import client
 from local.stack.layout import Layout
 from local.stack.ports import Ports
 from local.stack.stack_file import StackFile
+from sandbox_ctl.census import Census
 from sandbox_ctl.daemon import PORT
 from sandbox_ctl.launcher import Launcher, Task
 from sandbox_ctl.sandboxes import Sandbox
@@ -35,6 +36,7 @@ from tests.networks import LOOPBACK, Plan, in_own_network
 from tests.stacks import ROOT
 from tests.waiting import eventually
 from threadbox.control import Access
+from threadbox.updates import transact
 
 START_SECONDS = 90
 _numbers = count(1)
@@ -47,17 +49,34 @@ def own_sandbox(stack: StackFile, state: Path, *, thread_id: str, directory: Pat
         launcher = NetworkLauncher(stack, Layout.of(state).idp / CERTIFICATE, directory, running)
         control = sandbox_control(stack, launcher)
         eventually(lambda: isinstance(control.ensure(thread_id, scope="signin"), Access), seconds=START_SECONDS)
+        # To the stack's own ECS there is no such task: its sweeper must not look for it.
+        table = control.store.table
+        transact(table, Census(table=table, per_user=1).exit(thread_id, None))
         yield
 
 
 def sandbox_control(stack: StackFile, launcher: Launcher) -> SandboxService:
-    """sandbox_ctl as its composition root makes it of the deployed function's environment, but for the launcher."""
-    function = client("lambda", stack.aws_url).get_function_configuration(FunctionName="threadbox-sandbox-ctl")
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in (function["Environment"]["Variables"] | {"AWS_ENDPOINT_URL": stack.aws_url}).items():
-            environment.setenv(name, value)
-        deployed: SandboxService = import_module("sandbox_ctl.handler").service
+    """sandbox_ctl as it is deployed, but for the launcher."""
+    deployed = deployed_service(stack)
     return replace(deployed, starter=replace(deployed.starter, launcher=launcher))
+
+
+def deployed_service(stack: StackFile) -> SandboxService:
+    """sandbox_ctl as its composition root makes it of the deployed function's environment."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in (variables(stack) | {"AWS_ENDPOINT_URL": stack.aws_url}).items():
+            environment.setenv(name, value)
+        handler = import_module("sandbox_ctl.handler")
+        # Made when first used, and once: later the environment is another.
+        handler.s3()
+    service: SandboxService = handler.service
+    return service
+
+
+def variables(stack: StackFile) -> dict[str, str]:
+    """Environment of the deployed sandbox_ctl."""
+    function = client("lambda", stack.aws_url).get_function_configuration(FunctionName="threadbox-sandbox-ctl")
+    return function["Environment"]["Variables"]
 
 
 @dataclass
@@ -84,6 +103,10 @@ class NetworkLauncher:
     def stop(self, task_arn: str, *, reason: str) -> None:
         """Let it run until the test ends."""
 
+    def alive(self, thread_id: str | None = None) -> list[Task]:
+        """Return it, once it was started."""
+        return [] if self.task is None else [self.task]
+
     def _start(self, given: dict[str, str]) -> Task:
         arn = f"arn:aws:ecs:us-east-1:000000000000:task/threadbox/{uuid4().hex}"
         metadata = self.running.enter_context(task_metadata(arn))
@@ -108,7 +131,7 @@ class NetworkLauncher:
             command=[str(image.python), "-m", "sandboxd"],
             address=address,
             port=PORT,
-            reach=[metadata, self.stack.ports["idp_proxy"], self.stack.ports["model"]],
+            reach=[metadata, *(self.stack.ports[name] for name in ("aws", "idp_proxy", "model"))],
         )
         self.running.enter_context(in_own_network(plan, environment=environment, log=self.directory / "log"))
         return Task(arn=arn, running=True, stopped=False, address=address)

@@ -110,8 +110,8 @@ def test_clear_in_the_middle_of_an_answer(thread):
     assert 1 == len(turns)
 
 
-def test_regenerate_in_a_new_sandbox_says_that_context_is_gone(thread):
-    """What is left of the conversation was said to an agent that is no more."""
+def test_regenerate_in_a_new_sandbox_knows_what_is_left_and_no_more(thread):
+    """It has brought back the conversation with what was cut since; it forgets that, and nothing is said to be gone."""
     with thread.tab() as tab:
         for n, text in enumerate(("say one", HOW_MANY)):
             tab.send(frame(f"r{n}", message(f"m{n}", text)))
@@ -122,8 +122,8 @@ def test_regenerate_in_a_new_sandbox_says_that_context_is_gone(thread):
         answer = tab.answer("again")
 
     lost = [chunk for chunk in answer.chunks if chunk["type"] == "data-sandbox" and chunk["data"].get("context_lost")]
-    assert (said(1), 1) == (answer.text, len(lost))
-    assert ["say one", "one", HOW_MANY, said(1)] == thread.texts()
+    assert (said(2), 0) == (answer.text, len(lost))
+    assert ["say one", "one", HOW_MANY, said(2)] == thread.texts()
 
 
 def export(thread):

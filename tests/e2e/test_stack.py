@@ -146,6 +146,7 @@ def test_a_changed_setting_takes_effect(state):
     """
     settings = {"MODEL_BASE_URL": "http://127.0.0.1:9/v1", "MODEL_API_KEY": "canary", "REAL_CODEX": "1"}
     settings |= {"CODEX_CALLBACK_TIMEOUT_SECONDS": "61", "CODEX_ABANDON_SECONDS": "31", "CODEX_HOP_SECONDS": "2"}
+    settings |= {"SANDBOX_IDLE_SECONDS": "77", "SANDBOXES_PER_USER": "2", "TURNS_PER_MINUTE": "9"}
     done = run_stack("up", state=state, settings=settings)
 
     assert done.returncode == 0, done.stderr
@@ -156,7 +157,13 @@ def test_a_changed_setting_takes_effect(state):
     functions = client("lambda", file.aws_url)
     variables = functions.get_function_configuration(FunctionName="threadbox-sandbox-ctl")["Environment"]["Variables"]
     assert variables["MODEL_BASE_URL"] == "http://127.0.0.1:9/v1"
+    assert variables["SANDBOXES_PER_USER"] == "2"
     assert "canary" not in json.dumps(variables)
+    ecs = client("ecs", file.aws_url)
+    definition = ecs.describe_task_definition(taskDefinition=variables["TASK_DEFINITION"])["taskDefinition"]
+    assert {"name": "SANDBOXD_IDLE_SECONDS", "value": "77"} in definition["containerDefinitions"][0]["environment"]
+    chat = functions.get_function_configuration(FunctionName="threadbox-chat-socket")["Environment"]["Variables"]
+    assert chat["TURNS_PER_MINUTE"] == "9"
     for name in ("threadbox-oauth-http", "threadbox-oauth-step"):
         times = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         told = {"CODEX_CALLBACK_TIMEOUT_SECONDS": "61", "CODEX_ABANDON_SECONDS": "31", "HOP_SECONDS": "2"}

@@ -53,17 +53,19 @@ def sandboxd_of(stack: StackFile, thread_id: str) -> int:
     return pid
 
 
-def children(pid: int) -> list[int]:
-    """Return the child processes of *pid*."""
+def opencode_of(sandboxd: int) -> int:
+    """Return the child of sandboxd that is OpenCode, or around it; others come and go, as what saves the workspace."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
+            parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if int(fields[1]) == pid:
-            found.append(int(stat.parent.name))
-    return found
+        if parent == sandboxd and b"serve" in words:
+            found.append(int(process.name))
+    (pid,) = found
+    return pid
 
 
 def _environments() -> dict[int, list[bytes]]:

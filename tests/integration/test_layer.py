@@ -41,7 +41,12 @@ def test_function_runs_on_its_own_folder_and_the_layer(build, function, handler,
     common = template["Globals"]["Function"]["Environment"]["Variables"]
     variables = dict.fromkeys([*common, *properties["Environment"]["Variables"]], "1")
     urls = dict.fromkeys(["CONNECTIONS_URL", "AWS_ENDPOINT_URL_ECS"], "http://127.0.0.1:1")
-    variables |= {"AWS_DEFAULT_REGION": "us-east-1", "POWERTOOLS_LOG_LEVEL": "INFO", **urls}
+    variables |= {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "SANDBOX_SIZES": "1=512/1024",
+        **urls,
+    }
 
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", PROGRAM, build / function, build / "CommonLayer" / "python", handler],

@@ -19,12 +19,16 @@ from chat.cuts import CutStore
 from chat.messages import MessageStore, UIMessage
 from chat.turn import TurnState
 from chat.turns import Submitted, TurnStore
+from sandbox_ctl.census import quota_key
 from sandbox_ctl.launcher import FargateLauncher
+from sandbox_ctl.lifecycle import ENDED
 from sandbox_ctl.models import Model, ModelAccess
+from sandbox_ctl.rates import RateStore
 from sandbox_ctl.starts import Starter
 from tests.controlling import Controlling
 from tests.fakes import FakeAgent, FakeConnections, FakeDaemon, begin
-from threadbox.errors import ConflictError, ForbiddenError
+from tests.waiting import eventually
+from threadbox.errors import ConflictError, ForbiddenError, RateLimitedError
 from threadbox.identifiers import thread_hash
 from threadbox.sockets import Socket, SocketBroadcast, SocketStore
 from threadbox.threads import ThreadStore
@@ -53,17 +57,20 @@ def thread_id():
 def service(stack, table, ecs, thread_id):
     launcher = FargateLauncher(ecs=ecs, cluster=stack.outputs["ClusterArn"], subnets=[], security_group="")
     controlling = Controlling(table, launcher=launcher, daemon=FakeDaemon(ready=False), models=lambda: MODELS)
-    yield replace(controlling.service, task_definition="threadbox-sandbox")
+    yield replace(controlling.service, task_definitions={"X86_64": "threadbox-sandbox"})
     for task in tasks(stack, ecs, thread_id):
         ecs.stop_task(cluster=stack.outputs["ClusterArn"], task=task)
+    # The stack's own sweeper is not to go on with what begins here.
+    table.delete_item(Key={"thread_id": thread_id, "sk": "SANDBOX"})
+    controlling.store.forget(thread_id, None)
 
 
-def tasks(stack, ecs, thread_id):
-    """Return every task of the thread, running or stopped."""
+def tasks(stack, ecs, thread_id, *statuses):
+    """Return every task of the thread, running or stopped, or only those of *statuses*."""
     started_by = thread_hash(thread_id)
     return [
         task
-        for status in ("RUNNING", "STOPPED")
+        for status in statuses or ("RUNNING", "STOPPED")
         for task in ecs.list_tasks(cluster=stack.outputs["ClusterArn"], startedBy=started_by, desiredStatus=status)[
             "taskArns"
         ]
@@ -86,7 +93,7 @@ def speaker(stack, table, thread_id):
     clearing = Clearing(
         table=table, messages=messages, turns=turns, cuts=messages.cuts, agent=FakeAgent(), broadcast=broadcast
     )
-    return socket, Asking(messages=messages, turns=turns, cuts=messages.cuts), clearing
+    return socket, Asking(messages=messages, turns=turns, cuts=messages.cuts, per_minute=1000), clearing
 
 
 def request(request_id, message_id, text):
@@ -263,3 +270,83 @@ def test_messages_and_clears_at_once(table, speaker, thread_id):
 def items(table, thread_id, prefix):
     condition = Key("thread_id").eq(thread_id) & Key("sk").begins_with(prefix)
     return table.query(KeyConditionExpression=condition, ConsistentRead=True)["Items"]
+
+
+def test_as_many_commands_get_through_as_may(table, thread_id):
+    """Of eighty at once the sixty that a minute has, whoever was first; and again in the next minute."""
+    for minute in (100, 101):
+        rate = RateStore(table=table, what="exec", per_minute=60, now=lambda minute=minute: minute * 60)
+
+        def take(_, rate=rate):
+            try:
+                rate.take(thread_id)
+            except RateLimitedError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(16) as pool:
+            assert 60 == sum(pool.map(take, range(80)))
+
+
+def test_user_who_asks_everywhere_at_once_gets_as_many_as_may_be(stack, table, ecs, service, thread_id):
+    """Three, whatever the order; and when those have ended, each given back once, three others."""
+    user = f"user-{thread_id}"
+    names = [f"{thread_id}-{number}" for number in range(20)]
+    threads = ThreadStore(table=table)
+    for name in names:
+        threads.claim(name, user_id=user)
+
+    def ask(name):
+        try:
+            return service.ensure(name, scope="turn").generation
+        except RateLimitedError:
+            return None
+
+    def stop(name):
+        service.stop(name)
+        return eventually(lambda: service.confirm(service.get(name)).state in ENDED)
+
+    with ThreadPoolExecutor(20) as pool:
+        for generation in (1, 2):
+            answers = dict(zip(names, pool.map(ask, names), strict=True))
+            running = [name for name, answer in answers.items() if answer is not None]
+            assert 3 == len(running), generation
+            assert 3 == sum(len(tasks(stack, ecs, name, "RUNNING")) for name in names)
+            assert set(running) == table.get_item(Key=quota_key(user), ConsistentRead=True)["Item"]["threads"]
+            # Two for each: one that stops it, and one that finds out.
+            assert all(pool.map(stop, running * 2))
+            assert "threads" not in table.get_item(Key=quota_key(user), ConsistentRead=True)["Item"]
+
+
+def test_messages_at_once_are_as_many_as_may_be_within_a_minute(table, thread_id):
+    """Thirty of fifty, each with a number of its own."""
+    _, messages = stores(table)
+
+    def reserve(_):
+        try:
+            return messages.reserve_paced(thread_id, per_minute=30)
+        except RateLimitedError:
+            return None
+
+    with ThreadPoolExecutor(32) as pool:
+        numbers = [number for number in pool.map(reserve, range(50)) if number is not None]
+
+    assert 30 == len(numbers) == len(set(numbers))
+
+
+def test_sockets_at_once_are_as_many_as_may_be(table, thread_id):
+    """Ten of twenty; the others are refused, and leave nothing."""
+    sockets = SocketStore(table=table)
+
+    def connect(number):
+        try:
+            sockets.create(Socket(thread_id=thread_id, connection_id=f"{thread_id}-{number}", user_id="u"))
+        except RateLimitedError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(20) as pool:
+        opened = [number for number in pool.map(connect, range(20)) if number is not None]
+
+    assert 10 == len(opened) == len(sockets.list(thread_id))
+    assert {f"{thread_id}-{number}" for number in opened} == {s.connection_id for s in sockets.list(thread_id)}

@@ -22,7 +22,7 @@ class Thread:
 
     def __init__(self, table, messages, turns, cuts):
         self.table, self.messages, self.turns, self.cuts = table, messages, turns, cuts
-        self.asking = Asking(messages=messages, turns=turns, cuts=cuts)
+        self.asking = Asking(messages=messages, turns=turns, cuts=cuts, per_minute=1000)
         self.sockets = SocketStore(table=table)
         self.connections = FakeConnections()
         self.agent = FakeAgent()

@@ -6,13 +6,14 @@ import pytest
 
 from bench.__main__ import verdict
 from bench.calls import Call, count
+from bench.daemon import Daemon
 from bench.figures import Ratio, Times
 from bench.meter import Units, units
 from bench.past import write_past
 from bench.picture import LABELS, draw
 from bench.prices import Usage
 from bench.report import replaced, table, titles
-from bench.results import Comparison, Conditions, Priced, Results, Tally
+from bench.results import Comparison, Conditions, Crowd, Priced, Results, Tally
 from bench.trace import spans
 from bench.words import Verdict, judge
 
@@ -39,9 +40,11 @@ def results(text):
         queries={"turn 500": times},
         tallies={"bare": Tally.of([judge("".join(WORDS), 100)]), "ours": Tally.of([judge(text, 100)])},
         memory={"bare OpenCode": 400},
+        daemon=Daemon(idle=61.5, used=70, direct=times, passed_on=Times.of([0.2, 0.2015, 0.4])),
         calls={"short turn": {"DynamoDB": 12}},
         metered={"7 s": {"DynamoDB: write units": 90}},
         priced=Priced(seconds=60, measured=LONG, short=SHORT, aim=0.0015),
+        crowd=Crowd(asked=100, tasks=100, errors=0, seconds=3),
         trace={"socket": 10.0, "received": 5.0},
     )  # fmt: skip
 
@@ -227,5 +230,6 @@ def test_the_report_replaces_what_stands_between_the_marks():
     assert "old" not in new
     assert "**1.00**" in new
     assert "scaled to 60 s" in new
+    assert "| added to a call, p50, ms | **1.5** | ≤ 3 |" in new
     assert titles(found).keys() == LABELS.keys()
     assert re.search(r">1\.00<", draw(found))

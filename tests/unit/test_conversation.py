@@ -53,7 +53,7 @@ class World:
                 messages=self.messages,
                 turns=self.turns,
                 attachments=AttachmentStore(table=table),
-                asking=Asking(messages=messages, turns=self.turns, cuts=cuts),
+                asking=Asking(messages=messages, turns=self.turns, cuts=cuts, per_minute=30),
                 clearing=Clearing(
                     table=table,
                     messages=messages,

@@ -21,7 +21,7 @@ def token(user="u"):
 
 @pytest.fixture
 def control():
-    return SimpleNamespace(stop=control_stop, disconnect=lambda _thread_id: True)
+    return SimpleNamespace(stop=control_stop, disconnect=lambda _thread_id: True, forget=lambda _thread_id: 3)
 
 
 def control_stop(thread_id):
@@ -60,7 +60,7 @@ def test_everything_of_the_thread_is_gone(deletion, thread, table):
     """Not an item is left, whatever partition it is in; sockets are closed; deleting again finds nothing."""
     removed = deletion.delete("t", token=token())
 
-    assert {"messages": 40, "turns": 40, "sockets": 2, "sandboxes": 0, "grants": 1, "bodies": 0} == removed
+    assert {"messages": 40, "turns": 40, "sockets": 2, "sandboxes": 0, "grants": 1, "bodies": 0, "memory": 3} == removed
     assert [] == table.scan()["Items"]
     assert ["c1", "c2"] == sorted(deletion.connections.closed)
     assert 0 == deletion.delete("t", token=token())["messages"]

@@ -98,3 +98,37 @@ def test_task_is_told_as_it_is(ecs, launcher):
     assert (True, False, "10.0.0.7") == (alive.running, alive.stopped, alive.address)
     assert (True, "Essential container in task exited (exit code 137)") == (over.stopped, over.reason)
     assert unknown.stopped
+
+
+def test_end_of_its_own_is_told_in_words(ecs, launcher):
+    """What sandboxd ends with means something; the container is over as soon as only its network is left to go."""
+    ending = {
+        "taskArn": ARN,
+        "lastStatus": "DEPROVISIONING",
+        "containers": [{"exitCode": 6}],
+        "stoppedReason": "Essential",
+    }
+    with Stubber(ecs) as stub:
+        stub.add_response("describe_tasks", {"tasks": [ending]})
+        over = launcher.describe(ARN)
+    assert (True, False, "nothing was going on for a while") == (over.stopped, over.missing, over.reason)
+
+
+def test_tasks_that_are_to_run_are_listed_page_by_page(ecs, launcher):
+    """All of them, or those of one thread; a filter by who started them stands alone."""
+    alive = {"taskArn": ARN, "lastStatus": "PENDING", "desiredStatus": "RUNNING", "startedBy": "h"}
+    asked = {"taskArn": f"{ARN}0", "lastStatus": "RUNNING", "desiredStatus": "STOPPED"}
+    with Stubber(ecs) as stub:
+        stub.add_response("list_tasks", {"taskArns": [ARN], "nextToken": "more"}, {"cluster": "c"})
+        stub.add_response("describe_tasks", {"tasks": [alive]}, {"cluster": "c", "tasks": [ARN]})
+        stub.add_response("list_tasks", {"taskArns": [f"{ARN}0"]}, {"cluster": "c", "nextToken": "more"})
+        stub.add_response("describe_tasks", {"tasks": [asked]})
+        assert [(ARN, "h")] == [(task.arn, task.started_by) for task in launcher.alive()]
+
+        mine = {"cluster": "c", "startedBy": thread_hash("t")}
+        stub.add_response("list_tasks", {"taskArns": []}, mine)
+        assert [] == launcher.alive("t")
+
+        stub.add_client_error("list_tasks", "ThrottlingException", "Rate exceeded")
+        with pytest.raises(SandboxUnavailableError):
+            launcher.alive()

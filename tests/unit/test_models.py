@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox_ctl.app import create_app
-from sandbox_ctl.daemon import DaemonClient
+from sandbox_ctl.daemon import DaemonClient, KeptVersion, Memory, Upload
 from sandbox_ctl.loans import Loan
 from sandbox_ctl.models import KnownProviders, Model, ModelAccess, usable_keys
 from sandbox_ctl.offers import OfferService
@@ -181,7 +181,7 @@ def test_the_route_is_the_owners(offers, service, table, launcher):
     """Another user gets nothing, and the answer has the four fields."""
     service.ensure("t", scope="turn")
     launcher.runs("arn:task/1")
-    client = AsgiClient(create_app(service, offers, sessions=OneUser(), threads=ThreadStore(table=table)))
+    client = AsgiClient(create_app(service, offers, None, sessions=OneUser(), threads=ThreadStore(table=table)))
 
     mine = client.request("GET", "/api/sandbox/t/models", headers={"authorization": "Bearer ann"})
     other = client.request("GET", "/api/sandbox/t/models", headers={"authorization": "Bearer bob"})
@@ -192,7 +192,7 @@ def test_the_route_is_the_owners(offers, service, table, launcher):
 
 def test_a_sandbox_that_is_late_is_a_503_that_says_when_to_come_again(offers, service, table):
     """A page can wait for it by itself."""
-    client = AsgiClient(create_app(service, offers, sessions=OneUser(), threads=ThreadStore(table=table)))
+    client = AsgiClient(create_app(service, offers, None, sessions=OneUser(), threads=ThreadStore(table=table)))
 
     late = client.request("GET", "/api/sandbox/t/models", headers={"authorization": "Bearer ann"})
 
@@ -224,9 +224,12 @@ def test_bind_carries_keys_and_access_token_and_nothing_prints_them(service, lau
         base_urls={"anthropic": "https://gateway.example/v1"},
     )
 
+    url, field = SecretStr("https://s3/url-secret"), SecretStr("field-secret")
+    kept = KeptVersion(generation=1, sequence=2, manifest_url=url, archive_url=url)
+    memory = Memory(upload=Upload(url=url, fields={"policy": field}, prefix="snapshots/"), kept=[kept])
     loan = Loan(access_token="at_secret", expires_at=1_800_003_600, account_id=None, version=7)
 
-    DaemonClient(http=http, signer=service.signer).bind(service.get("t"), models, loan, Policy())
+    DaemonClient(http=http, signer=service.signer).bind(service.get("t"), models, loan, Policy(), memory)
 
     assert json.loads(asked[0].content) == {
         "thread_id": "t",
@@ -236,6 +239,17 @@ def test_bind_carries_keys_and_access_token_and_nothing_prints_them(service, lau
         "base_urls": {"anthropic": "https://gateway.example/v1"},
         "codex": {"access_token": "at_secret", "expires_at": 1_800_003_600, "account_id": None, "version": 7},
         "tool_policy": {"policy": "read-write", "version": 0},
+        "memory": {
+            "upload": {"url": "https://s3/url-secret", "fields": {"policy": "field-secret"}, "prefix": "snapshots/"},
+            "kept": [
+                {
+                    "generation": 1,
+                    "sequence": 2,
+                    "manifest_url": "https://s3/url-secret",
+                    "archive_url": "https://s3/url-secret",
+                }
+            ],
+        },
     }
-    shown = repr(models) + models.model_dump_json() + repr(loan) + loan.model_dump_json()
-    assert ("sk-ant" not in shown, "at_secret" not in shown) == (True, True)
+    shown = "".join(repr(each) + each.model_dump_json() for each in (models, loan, memory))
+    assert [secret for secret in ("sk-ant", "at_secret", "url-secret", "field-secret") if secret in shown] == []

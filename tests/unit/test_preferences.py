@@ -2,7 +2,7 @@
 
 import pytest
 
-from oauth_proxy.preferences import Preferences
+from threadbox.preferences import Preferences
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_routes_that_would_start_one_say_why_not(controlling, flags, status, cod
     """With a code of its own; the sandbox's status can be read as ever."""
     controlling.appconfig.flags = flags
     offers = OfferService(sandboxes=controlling.service, daemon=controlling.daemon)
-    app = create_app(controlling.service, offers, sessions=Sessions(), threads=controlling.threads)
+    app = create_app(controlling.service, offers, None, sessions=Sessions(), threads=controlling.threads)
     client = AsgiClient(app)
 
     answer = client.request(method, path)

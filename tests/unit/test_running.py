@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chat.opencode import Line
+from chat.opencode import Line, SilentError
 from chat.running import TurnRunner
 from tests.fakes import FakeConnections, FakeControl, FakeDispatcher, FakeSession
 from tests.unit.test_asking import SOCKET, Thread
+from threadbox.control import Starting
 from threadbox.sockets import Socket
 
 
@@ -63,7 +64,9 @@ class Running(Thread):
         for name in ("c1", "c2"):
             self.sockets.create(Socket(thread_id="t", connection_id=name, user_id="u"))
 
-    def run(self, request_id, session, meanwhile=None):
+    def run(self, request_id, session, meanwhile=None, *, generation=1):
+        self.control.generation = generation
+
         async def main():
             runner = TurnRunner(
                 turns=self.turns,
@@ -183,6 +186,35 @@ def test_context_that_is_lost_is_said(thread):
     assert [True] == [chunk["data"].get("context_lost") for chunk in bodies if chunk["type"] == "data-sandbox"]
 
 
+@pytest.mark.parametrize(("restored", "lost"), [(["r-one", "r-two"], []), (["r-one"], [True]), ([], [True])])
+def test_new_sandbox_is_asked_what_it_brought_back(thread, restored, lost):
+    """The user is told only of a sandbox that does not know the whole conversation."""
+    for name, known in (("one", []), ("two", ["r-one"])):
+        thread.submit(f"r-{name}", name)
+        thread.run(f"r-{name}", TalkingSession(known))
+    thread.submit("r-three", "three")
+    session = TalkingSession(restored)
+    thread.run("r-three", session, generation=2)
+    bodies = [json.loads(frame["body"]) for frame in thread.connections.to("c1") if frame.get("body")]
+
+    assert lost == [chunk["data"].get("context_lost") for chunk in bodies if chunk["type"] == "data-sandbox"]
+    assert ([], [("ses_1", "hi")]) == (session.deleted, session.prompts)
+
+
+def test_what_was_cut_since_is_forgotten_by_what_a_new_sandbox_brought_back(thread):
+    """It was saved before the cut, and the session that knew of the cut is gone with its sandbox."""
+    thread.talk("one", "two")
+    thread.submit("r-edit", "two", "other")
+    thread.run("r-edit", TalkingSession(["r-one", "r-two"]))
+    assert not thread.turns.find("t").context_is_stale
+    thread.submit("r-three", "three")
+    session = TalkingSession(["r-one", "r-two"])
+    thread.run("r-three", session, generation=2)
+
+    assert ["assistant-r-two", "user-r-two"] == session.deleted
+    assert not thread.turns.find("t").context_is_stale
+
+
 def test_edit_during_an_answer_is_answered_next(thread):
     """The running request ends, nothing of it is kept, other tabs see the edited question, and its turn is started."""
     thread.submit("r-one", "one")
@@ -198,3 +230,60 @@ def test_edit_during_an_answer_is_answered_next(thread):
     assert [("t", "r-edit")] == thread.dispatcher.dispatched
     snapshots = [frame for frame in thread.connections.to("c2") if frame["type"] == "cf_agent_chat_messages"]
     assert ["other"] == [part["text"] for message in snapshots[-1]["messages"] for part in message["parts"]]
+
+
+def told(thread, connection_id="c1"):
+    """Return what one connection was told of the sandbox."""
+    chunks = [json.loads(frame["body"]) for frame in thread.connections.to(connection_id) if frame.get("body")]
+    return [chunk["data"] for chunk in chunks if chunk["type"] == "data-sandbox"]
+
+
+def test_start_is_told_phase_by_phase_with_its_times(thread):
+    """What each phase took is there as soon as the next one has begun, and all of it in the end."""
+    thread.control.starting = [
+        Starting(state="starting", detail="pulling", generation=1, phases={"requested": 90}),
+        Starting(state="starting", detail="booting", generation=1, phases={"requested": 90, "pulling": 800}),
+    ]
+    thread.control.access = {"phases": {"requested": 90, "pulling": 800, "booting": 2000}}
+    thread.submit("r-one", "one")
+    thread.run("r-one", TalkingSession())
+
+    assert [
+        {"state": "starting", "detail": "pulling", "phases": {"requested": 90}},
+        {"state": "starting", "detail": "booting", "phases": {"requested": 90, "pulling": 800}},
+        {"state": "running", "detail": "ready", "phases": {"requested": 90, "pulling": 800, "booting": 2000}},
+    ] == told(thread)
+
+
+def test_user_is_warned_that_the_sandbox_is_old(thread):
+    """With each answer, as long as it is nearly too old."""
+    thread.control.access = {"ends_at": 1_800_000_600}
+    thread.submit("r-one", "one")
+    thread.run("r-one", TalkingSession())
+
+    assert [{"state": "running", "detail": "ready", "ends_at": 1_800_000_600}] == told(thread)
+    assert "start" == thread.kinds("c1")[0]
+
+
+def test_message_that_meets_the_sandboxs_end_is_answered_by_the_next_one(thread):
+    """It was not taken: whoever brought it says so, waits for the end, and asks the next sandbox, once."""
+
+    class Ending(TalkingSession):
+        async def prompt(self, access, **asked):
+            if access.generation == 1:
+                thread.control.starting = [
+                    Starting(state="stopping", detail="ready", generation=1),
+                    Starting(state="starting", detail="booting", generation=2),
+                ]
+                thread.control.generation = 2
+                raise SilentError("The sandbox takes nothing just now.")
+            return await super().prompt(access, **asked)
+
+    session = Ending()
+    thread.submit("r-one", "one")
+    thread.run("r-one", session)
+
+    assert [1] == thread.control.suspects
+    assert ["hi"] == [text for _, text in session.prompts]
+    assert ["stopping", "starting", "running"] == [said["state"] for said in told(thread)]
+    assert ["hi", "Hello"] == thread.texts()

@@ -7,7 +7,7 @@ from sandbox_ctl.models import Model, ModelAccess
 from sandbox_ctl.sandboxes import Detail, State
 from tests.controlling import Controlling
 from threadbox.control import Access, Starting
-from threadbox.errors import ConflictError, SandboxUnavailableError, StaleGenerationError
+from threadbox.errors import ConflictError, OpenCodeError, SandboxUnavailableError, StaleGenerationError
 
 MODELS = ModelAccess(model=Model(base_url="http://127.0.0.1/v1", name="demo"), keys={"default": SecretStr("key")})
 
@@ -47,7 +47,7 @@ def test_ensure_answers_starting_at_once_and_access_when_ready(service, launcher
     launcher.runs("arn:task/1", "127.1.2.3")
     access = service.ensure("t", scope="turn")
 
-    assert Starting(state="starting", detail="pulling", generation=1) == first == again
+    assert Starting(state="starting", detail="pulling", generation=1, phases={"requested": 0}) == first == again
     assert isinstance(access, Access)
     assert (access.url, access.generation, access.session_id) == ("http://127.1.2.3:4096", 1, "ses_1")
     assert daemon.bound == [("t", 1, MODELS)]
@@ -126,7 +126,7 @@ def test_suspect_that_ended_is_followed_by_a_new_generation(running, launcher):
 
     answer = running.ensure("t", scope="turn", suspect=1)
 
-    assert Starting(state="starting", detail="pulling", generation=2) == answer
+    assert Starting(state="starting", detail="pulling", generation=2, phases={"requested": 0}) == answer
 
 
 def test_event_is_a_hint(running, launcher):
@@ -196,3 +196,19 @@ def test_stop_of_a_task_that_is_not_known_yet_names_it_first(service, launcher, 
 def test_stop_of_nothing_is_nothing(service):
     """There is nothing to stop in a thread that never had a sandbox."""
     assert service.stop("t") is None
+
+
+def test_sandbox_whose_call_key_is_out_of_use_can_be_stopped(running, controlling, launcher):
+    """Its key was rotated twice: it cannot be called any more, and its user is told what helps."""
+    row = running.get("t")
+    launch = row.launch.model_copy(update={"key_id": "older"}).model_dump_json()
+    controlling.table.update_item(
+        Key={"thread_id": "t", "sk": "SANDBOX"},
+        UpdateExpression="SET launch = :launch",
+        ExpressionAttributeValues={":launch": launch},
+    )
+    with pytest.raises(OpenCodeError, match="Stop it"):
+        running.ensure("t", scope="turn")
+    running.stop("t")
+    launcher.ends("arn:task/1")
+    assert 2 == running.ensure("t", scope="turn").generation

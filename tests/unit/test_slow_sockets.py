@@ -8,7 +8,8 @@ import pytest
 
 from chat.writers import Writers
 from tests.gateways import gateway
-from threadbox.sockets import ConnectionsClient, Socket
+from threadbox.connections import ConnectionsClient
+from threadbox.sockets import Socket
 
 SECONDS = 30
 COUNT = 400
@@ -43,7 +44,7 @@ def test_socket_that_does_not_read_slows_nobody_and_is_given_up(running):
             reader.start()
 
         async def turn():
-            connections = ConnectionsClient(client=running.management())
+            connections = ConnectionsClient.of(f"http://{running.address}")
             writers = Writers(connections=connections, request_id="r", own="a", on_gone=gone.append)
             writers.sync([Socket(thread_id="t", connection_id=each, user_id="u") for each in tabs], {})
             for number in range(COUNT):

@@ -8,6 +8,7 @@ import pytest
 from chat.settings import Settings as ChatSettings
 from oauth_proxy.settings import Settings as OauthProxySettings
 from sandbox_ctl.settings import Settings as SandboxCtlSettings
+from sandbox_ctl.transfers import PREFIX
 
 SETTINGS = {
     "functions/chat/src": ChatSettings,
@@ -68,7 +69,31 @@ def test_sandboxes_have_no_task_role_and_no_secrets(template):
     definition = template["Resources"]["SandboxTaskDefinition"]["Properties"]
     assert "TaskRoleArn" not in definition
     (container,) = definition["ContainerDefinitions"]
-    assert {"Environment", "Secrets"}.isdisjoint(container)
+    assert "Secrets" not in container
+    assert {"SANDBOXD_IDLE_SECONDS", "SANDBOXD_LIFE_SECONDS"} == {entry["Name"] for entry in container["Environment"]}
+
+
+def test_sandboxes_of_both_architectures_are_alike(template):
+    """The second definition differs from the first by its name and its processor alone."""
+    resources = template["Resources"]
+    first, second = (resources[name]["Properties"] for name in ("SandboxTaskDefinition", "ArmSandboxTaskDefinition"))
+    differing = {key: (first[key], second[key]) for key in first.keys() | second.keys() if first[key] != second[key]}
+
+    assert {"Family", "RuntimePlatform"} == differing.keys()
+    assert ["X86_64", "ARM64"] == [platform["CpuArchitecture"] for platform in differing["RuntimePlatform"]]
+
+
+def test_sweeper_comes_every_five_minutes(template):
+    """It is the bound on what a sandbox that nobody has costs."""
+    schedule = functions(template)["SandboxCtlFunction"]["Events"]["Sweep"]
+    assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(5 minutes)")
+
+
+def test_limits_are_as_promised(template):
+    """What one user, and one thread, may have."""
+    names = ("SandboxesPerUser", "SandboxIdleSeconds", "SandboxLifeSeconds", "TurnsPerMinute", "SigninsPerHour")
+    defaults = {name: template["Parameters"][name]["Default"] for name in (*names, "SocketsPerThread")}
+    assert [3, 900, 43200, 30, 5, 10] == list(defaults.values())
 
 
 @pytest.fixture(scope="module")
@@ -138,34 +163,72 @@ def test_key_of_the_vault_is_rotated_kept_and_good_for_bound_data_keys_only(temp
     assert any("kms:Encrypt" in _actions(statement) for statement in denied)
 
 
-def test_bodies_are_private_encrypted_and_deleted_for_good(template):
-    """Nobody gets in but over TLS and by a role of this stack; no versions are kept of what was deleted."""
-    bucket = template["Resources"]["BodiesBucket"]
+@pytest.mark.parametrize("name", ["BodiesBucket", "SandboxBucket"])
+def test_buckets_are_private_encrypted_and_what_is_deleted_is_gone(template, name):
+    """Nobody gets in but over TLS and by a role of this stack; no versions are kept, and nothing ends but transfers."""
+    bucket = template["Resources"][name]
     properties = bucket["Properties"]
-    (statement,) = template["Resources"]["BodiesBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (statement,) = template["Resources"][f"{name}Policy"]["Properties"]["PolicyDocument"]["Statement"]
 
     assert {True} == set(properties["PublicAccessBlockConfiguration"].values())
     assert 4 == len(properties["PublicAccessBlockConfiguration"])
     assert "ServerSideEncryptionByDefault" in properties["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
     assert "BucketOwnerEnforced" == properties["OwnershipControls"]["Rules"][0]["ObjectOwnership"]
     assert "VersioningConfiguration" not in properties
-    assert not [rule for rule in properties["LifecycleConfiguration"]["Rules"] if "Expiration" in str(rule)]
+    ending = [rule for rule in properties["LifecycleConfiguration"]["Rules"] if "Expiration" in str(rule)]
+    assert {PREFIX} >= {rule["Prefix"] for rule in ending}
     assert "Retain" == bucket["UpdateReplacePolicy"]
     assert ("Deny", {"Bool": {"aws:SecureTransport": False}}) == (statement["Effect"], statement["Condition"])
 
 
+def test_what_outlives_sandboxes_is_sandbox_ctls_alone(template):
+    """What is kept of them, and what is handed over; sandboxes read and write by what it signs."""
+    statements = _allowed(template, "s3:")["SandboxCtlFunction"]
+    objects, listing, transfers = statements
+    assert {"Sub": "${SandboxBucket.Arn}/transfers/*"} == transfers["Resource"]
+    assert {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"} == set(_actions(objects))
+    assert {"Sub": "${SandboxBucket.Arn}/snapshots/*"} == objects["Resource"]
+    assert {"StringLike": {"s3:prefix": "snapshots/*"}} == listing["Condition"]
+
+
 def test_bodies_are_written_where_turns_end_and_read_where_they_are_shown(template):
-    """In this bucket only; none of the other functions has anything to do with S3."""
+    """In this bucket only; of the others only sandbox_ctl has anything to do with S3."""
     allowed = _allowed(template, "s3:")
+    del allowed["SandboxCtlFunction"]
     used = {name: {a for s in statements for a in _actions(s)} for name, statements in allowed.items() if statements}
     reads, writes = {"s3:GetObject", "s3:DeleteObject", "s3:ListBucket"}, {"s3:PutObject", "s3:DeleteObject"}
     assert {
         "ChatHttpFunction": reads,
-        "ChatSocketFunction": reads,
+        # A message that finds a turn whose function died ends it, and stores what there is of its answer.
+        "ChatSocketFunction": reads | writes,
         "ChatTurnFunction": writes,
         "ChatRecoverFunction": writes,
     } == used
     assert all("BodiesBucket" in str(s["Resource"]) for statements in allowed.values() for s in statements)
+
+
+def test_transfers_are_private_encrypted_and_forgotten(template):
+    """Only sandbox_ctl lets anybody at them, by presigned URLs; what was transferred is gone after a day."""
+    properties = template["Resources"]["SandboxBucket"]["Properties"]
+    policy = template["Resources"]["SandboxBucketPolicy"]["Properties"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    (rule,) = [rule for rule in properties["LifecycleConfiguration"]["Rules"] if rule.get("Prefix") == PREFIX]
+    users = {name for name, allowed in _allowed(template, "s3:").items() if "SandboxBucket" in str(allowed)}
+
+    assert ("Deny", {"Bool": {"aws:SecureTransport": False}}) == (statement["Effect"], statement["Condition"])
+    assert [True] * 4 == list(properties["PublicAccessBlockConfiguration"].values())
+    assert "ServerSideEncryptionByDefault" in properties["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
+    assert ("Enabled", 1) == (rule["Status"], rule["ExpirationInDays"])
+    assert {"SandboxCtlFunction"} == users
+
+
+def test_commands_are_limited_as_promised(template):
+    """60 a minute, unless a stack says otherwise; and browsers may make all the calls there are."""
+    api = template["Resources"]["HttpApi"]["Properties"]["CorsConfiguration"]["If"][1]
+
+    assert 60 == template["Parameters"]["ExecsPerMinute"]["Default"]
+    assert {"GET", "POST", "PUT", "DELETE"} <= set(api["AllowMethods"])
+    assert {"authorization", "content-type", "prefer"} <= set(api["AllowHeaders"])
 
 
 def test_only_sandbox_ctl_reads_the_flags_and_no_function_writes_them(template):

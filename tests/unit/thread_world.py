@@ -209,7 +209,7 @@ class World:
             messages=messages,
             turns=turns,
             attachments=AttachmentStore(table=table),
-            asking=Asking(messages=messages, turns=turns, cuts=cuts),
+            asking=Asking(messages=messages, turns=turns, cuts=cuts, per_minute=1000),
             clearing=Clearing(
                 table=table, messages=messages, turns=turns, cuts=cuts, agent=FakeAgent(), broadcast=broadcast
             ),

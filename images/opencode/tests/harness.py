@@ -28,12 +28,19 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 IMAGE = Path(__file__).parent.parent
-NODE_MODULES = IMAGE / "node_modules"
+# Another version than the pinned one, when that is what is asked about (make opencode-contract).
+NODE_MODULES = Path(os.environ.get("OPENCODE_MODULES", IMAGE / "node_modules"))
 API_KEY = "sk-canary-5b1d7c"
 ANTHROPIC_KEY = "sk-ant-canary-77e0"
 OPENAI_KEY = "sk-proj-canary-c41f"
 THREAD = "thread-1"
 TITLE = "A short title"
+
+
+def opencode_version() -> str:
+    """The version of OpenCode that the tests run."""
+    package = next(NODE_MODULES.glob("opencode-linux-*/package.json"))
+    return str(json.loads(package.read_text())["version"])
 
 
 @dataclass
@@ -296,6 +303,12 @@ def turn_of(lines: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
 _addresses = itertools.count(random.randrange(1 << 16))
 
 
+def free_address() -> str:
+    """An address of the loopback that no other sandbox of these tests has."""
+    number = next(_addresses)
+    return f"127.200.{number >> 8 & 255}.{number % 254 + 1}"
+
+
 @contextlib.contextmanager
 def running(
     plane: ControlPlane,
@@ -312,8 +325,7 @@ def running(
     """
     for name in ("workspace", "home"):
         (directory / name).mkdir(parents=True, exist_ok=True)
-    number = next(_addresses)
-    host = f"127.200.{number >> 8 & 255}.{number % 254 + 1}"
+    host = free_address()
     with contextlib.closing(socket.create_server((host, 0))) as probe:
         port = probe.getsockname()[1]
     with metadata(plane.audience) as uri, (directory / "log").open("wb") as log:
@@ -337,7 +349,7 @@ def running(
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
             sandboxd = Sandboxd(url, process, plane, directory, client)
             try:
-                _until_listening(process, host, port, directory / "log")
+                until_listening(process, host, port, directory / "log")
                 yield sandboxd
             finally:
                 process.terminate()
@@ -386,7 +398,8 @@ def _serve(handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
     return server
 
 
-def _until_listening(process: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
+def until_listening(process: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
+    """Wait until something listens there, or *process* ends."""
     deadline = time.monotonic() + 20
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection((host, port), 1):

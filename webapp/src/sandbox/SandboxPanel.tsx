@@ -58,6 +58,7 @@ function Details({ sandbox, findRemedy }: SandboxPanelProps) {
         {phase !== undefined && <Fact name="Now" value={phase} />}
         {state === "starting" && <Time name="Asked for" at={status?.requested_at} />}
         {state === "running" && <Time name="Running since" at={status?.started_at} />}
+        {state === "running" && <Time name="Ends at the latest" at={status?.ends_at} />}
         {state === "running" && status?.opencode_version && <Fact name="OpenCode" value={status.opencode_version} />}
         {status?.codex?.connected && <Fact name="ChatGPT" value={status.codex.account_id ?? "connected"} />}
         {status?.codex?.reconnect_required && <Fact name="ChatGPT" value="connection ended" />}
@@ -109,5 +110,5 @@ function Time({ name, at }: { name: string; at: number | null | undefined }) {
   const minutes = Math.max(0, Math.floor((Date.now() - time.getTime()) / 60_000));
   const clock = time.toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hour12: false });
   const ago = minutes < 1 ? "just now" : minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h`;
-  return <Fact name={name} value={`${clock} (${ago})`} />;
+  return <Fact name={name} value={time.getTime() > Date.now() ? clock : `${clock} (${ago})`} />;
 }

@@ -20,6 +20,7 @@ const Status = z.object({
   detail: z.string().nullish(),
   requested_at: z.number().nullish(),
   started_at: z.number().nullish(),
+  ends_at: z.number().nullish(),
   opencode_version: z.string().nullish(),
   reason: z.string().nullish(),
   codex: Codex.nullish(),

@@ -29,6 +29,8 @@ class Asking:
     messages: MessageStore
     turns: TurnStore
     cuts: CutStore
+    per_minute: int
+    """How many requests a thread may make within a minute."""
 
     def submit(self, socket: Socket, frame: frames.ChatRequest) -> Submission:
         """
@@ -40,17 +42,21 @@ class Asking:
         Raises:
             ConflictError: the thread changed too often meanwhile.
             InvalidRequestError: the message's id cannot be used.
+            RateLimitedError: the thread had as many requests as may be within a minute.
         """
         message = frame.message()
         again = frame.init.body.trigger == "regenerate-message"
         known = self._known(socket.thread_id, message.id) if again else None
+        number = self.messages.reserve_paced(socket.thread_id, per_minute=self.per_minute)
         for _ in range(ATTEMPTS):
             asked = known.message if again and known is not None else message
-            submission = self._submit(socket, frame, asked, known)
+            submission = self._submit(socket, frame, asked, known, number)
             if submission.result == Submitted.KNOWN_MESSAGE or (submission.result == Submitted.CUT and known):
                 known = self._known(socket.thread_id, message.id)
             elif submission.result != Submitted.CUT:
                 return submission
+            # However often it has to be tried, it is one request.
+            number = self.messages.reserve(socket.thread_id)
         raise ConflictError("Too many messages at once. Please try again.", retry_after=1)
 
     def tidy(self, thread_id: str) -> None:
@@ -61,9 +67,9 @@ class Asking:
             logger.warning("cut messages left", thread_id=thread_id, code=error.code)
 
     def _submit(
-        self, socket: Socket, frame: frames.ChatRequest, message: UIMessage, known: _Known | None
+        self, socket: Socket, frame: frames.ChatRequest, message: UIMessage, known: _Known | None, seq: int
     ) -> Submission:
-        thread_id, seq = socket.thread_id, self.messages.reserve(socket.thread_id)
+        thread_id = socket.thread_id
         cut = None if known is None else Cut(number=seq, first=known.number)
         writes = self.messages.creation(
             thread_id, seq, message, request_id=frame.id, instead_of=None if known is None else known.number

@@ -14,9 +14,10 @@ from chat.messages import MessageStore
 from chat.recovery import Recovery
 from chat.turn import TurnState
 from chat.turns import Submitted, TurnStore
+from threadbox.connections import ConnectionsClient
 from threadbox.errors import AppError, ConflictError, InvalidRequestError, OpenCodeError, UnauthorizedError
 from threadbox.sessions import SessionVerifier
-from threadbox.sockets import ConnectionsClient, Socket, SocketBroadcast, SocketStore
+from threadbox.sockets import Socket, SocketBroadcast, SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from chat.bodies import BodyStore
 from chat.claims import running_key
+from threadbox.connections import ConnectionsClient
 from threadbox.control import SandboxControlClient
 from threadbox.identifiers import thread_hash
 from threadbox.queries import pages, partition
 from threadbox.sessions import SessionVerifier
-from threadbox.sockets import ConnectionsClient, SocketStore
+from threadbox.sockets import SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore, hash_key
 
@@ -37,18 +38,20 @@ class ThreadDeletion:
         """
         Delete the thread and return how many of each kind of thing were removed; again, it returns zeros.
 
-        The sandbox is stopped first, then the grant taken back, at its provider too: as long as one of them fails
+        What is kept of its sandboxes goes first, as one that runs has to be told to save nothing more while it can be
+        told; then the sandbox is stopped, then the grant taken back, at its provider too: as long as one of them fails
         nothing else is removed, and trying again is enough.
 
         Raises:
             UnauthorizedError, ForbiddenError: the token is not good for this thread.
             ConflictError: its sandbox is only just being started.
             SandboxUnavailableError: its sandbox cannot be stopped just now.
-            OpenCodeError: its sandbox does not let go of the grant.
+            OpenCodeError: its sandbox does not let go of the grant, or would go on saving.
             HistoryUnavailableError: the bodies of its messages cannot be deleted just now.
         """
         session = self.sessions.verify(token, thread_id=thread_id)
         self.threads.claim(thread_id, user_id=session.user_id)
+        memory = self.control.forget(thread_id)
         self.control.stop(thread_id)
         grants = int(self.control.disconnect(thread_id))
         sockets = self.sockets.list(thread_id)
@@ -57,7 +60,13 @@ class ThreadDeletion:
             self.connections.close(socket.connection_id)
         # While items name them: whoever tries again finds them all the same, but knows that there is something to do.
         bodies = self.bodies.delete_thread(thread_id)
-        removed = {**self._delete_items(thread_id), "bodies": bodies, "sockets": len(sockets), "grants": grants}
+        removed = {
+            **self._delete_items(thread_id),
+            "bodies": bodies,
+            "sockets": len(sockets),
+            "grants": grants,
+            "memory": memory,
+        }
         logger.info("thread deleted", thread_id=thread_id, removed=removed)
         return removed
 

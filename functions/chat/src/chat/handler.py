@@ -1,4 +1,8 @@
-"""Composition root of the chat functions: the only module that reads the environment and builds clients."""
+"""
+Composition root of the chat functions: the only module that reads the environment and builds clients.
+
+Four functions run this package, and one of them answers over HTTP: the others start without that side.
+"""
 
 import asyncio
 import ssl
@@ -9,11 +13,9 @@ from typing import Any
 import boto3
 import httpx
 from botocore.config import Config
-from mangum import Mangum
 from mangum.types import LambdaContext
 
 from chat.agent import Agent
-from chat.app import create_app
 from chat.asking import Asking
 from chat.attachments import AttachmentStore
 from chat.bodies import BodyStore
@@ -33,11 +35,12 @@ from chat.running import TurnRunner
 from chat.settings import Settings
 from chat.tool_policy import ToolPolicyService
 from chat.turns import TurnStore
+from threadbox.connections import ConnectionsClient
 from threadbox.control import SandboxControlClient
 from threadbox.policies import PolicyStore
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
-from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
+from threadbox.sockets import SocketBroadcast, SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
 
@@ -53,21 +56,16 @@ bodies = BodyStore(client=cache(lambda: boto3.client("s3")), bucket=settings.bod
 cuts = CutStore(table=table, bodies=bodies)
 messages = MessageStore(table=table, bodies=bodies, cuts=cuts)
 turns = TurnStore(table=table)
-sockets = SocketStore(table=table)
-connections = ConnectionsClient(
-    client=boto3.client(
-        "apigatewaymanagementapi",
-        endpoint_url=settings.connections_url,
-        config=Config(max_pool_connections=50, connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
-    )
-)
+sockets = SocketStore(table=table, per_thread=settings.sockets_per_thread)
+connections = ConnectionsClient.of(settings.connections_url)
 # More than a thread has sockets.
 posting = ThreadPoolExecutor(32, "post")
 broadcast = SocketBroadcast(store=sockets, connections=connections)
 control = SandboxControlClient(client=lambda_client, function=settings.sandbox_ctl_function)
 dispatcher = TurnDispatcher(client=lambda_client, function=settings.turn_function)
-# Made once: it takes tens of milliseconds, and every client would make its own.
-tls = ssl.create_default_context()
+# Sandboxes speak plain HTTP. Every client would make a context that knows all authorities, which takes tens of
+# milliseconds; this one trusts nobody.
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def sandbox_http() -> httpx.AsyncClient:
@@ -80,24 +78,6 @@ attachments = AttachmentStore(table=table)
 returning = Returning(sockets=sockets, turns=turns, messages=messages, attachments=attachments, connections=connections)
 recovery = Recovery(turns=turns, messages=messages, broadcast=broadcast, dispatcher=dispatcher, agent=agent)
 
-_http = Mangum(
-    create_app(
-        HistoryService(
-            sessions=sessions, threads=threads, store=messages, export_of=Export(table=table, store=messages)
-        ),
-        ThreadDeletion(
-            table=table,
-            bodies=bodies,
-            sessions=sessions,
-            threads=threads,
-            sockets=sockets,
-            connections=connections,
-            control=control,
-        ),
-        ToolPolicyService(sessions=sessions, threads=threads, policies=PolicyStore(table=table), control=control),
-    ),
-    lifespan="off",
-)
 _socket = SocketRoutes(
     conversation=Conversation(
         sessions=sessions,
@@ -108,7 +88,7 @@ _socket = SocketRoutes(
         messages=messages,
         turns=turns,
         attachments=attachments,
-        asking=Asking(messages=messages, turns=turns, cuts=cuts),
+        asking=Asking(messages=messages, turns=turns, cuts=cuts, per_minute=settings.turns_per_minute),
         clearing=Clearing(table=table, messages=messages, turns=turns, cuts=cuts, agent=agent, broadcast=broadcast),
         dispatcher=dispatcher,
         recovery=recovery,
@@ -117,10 +97,37 @@ _socket = SocketRoutes(
 )
 
 
+@cache
+def _app() -> Any:
+    from mangum import Mangum  # noqa: PLC0415 - see above
+
+    from chat.app import create_app  # noqa: PLC0415 - see above
+
+    return Mangum(
+        create_app(
+            HistoryService(
+                sessions=sessions, threads=threads, store=messages, export_of=Export(table=table, store=messages)
+            ),
+            ThreadDeletion(
+                table=table,
+                bodies=bodies,
+                sessions=sessions,
+                threads=threads,
+                sockets=sockets,
+                connections=connections,
+                control=control,
+            ),
+            ToolPolicyService(sessions=sessions, threads=threads, policies=PolicyStore(table=table), control=control),
+        ),
+        lifespan="off",
+    )
+
+
 @logger.inject_lambda_context(clear_state=True)
 def http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a request of the HTTP API."""
-    return _http(event, context)
+    answer: dict[str, Any] = _app()(event, context)
+    return answer
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,9 +13,11 @@ from chat.cuts import CutStore, is_cut
 from chat.shortening import shortened
 from chat.turn import Turn
 from threadbox.clock import unix_time
-from threadbox.errors import HistoryUnavailableError
+from threadbox.errors import HistoryUnavailableError, RateLimitedError
 from threadbox.queries import between, pages
 from threadbox.telemetry import logger
+from threadbox.threads import thread_key
+from threadbox.updates import update_if
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -27,6 +29,9 @@ MessageId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 ITEM_BODY = 300 * 1024
 # How many items to read first where few are expected to fit.
 AT_ONCE = 25
+MINUTE = 60
+PACE_TRIES = 3
+MINUTES_KNOWN = 1000
 
 
 class UIMessage(BaseModel):
@@ -77,16 +82,63 @@ class MessageStore:
     bodies: BodyStore
     cuts: CutStore
     now: Callable[[], float] = unix_time
+    _minutes: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Of some threads, when their minute ends, as far as this function has seen."""
 
     def reserve(self, thread_id: str) -> int:
         """Return the number of the next user message; the one after it belongs to its answer."""
         answer = self.table.update_item(
-            Key={"thread_id": thread_id, "sk": "META"},
+            Key=thread_key(thread_id),
             UpdateExpression="ADD messages :two",
             ExpressionAttributeValues={":two": 2},
             ReturnValues="UPDATED_NEW",
         )
         return int(str(answer["Attributes"]["messages"])) - 1
+
+    def reserve_paced(self, thread_id: str, *, per_minute: int) -> int:
+        """
+        As :meth:`reserve`, at most *per_minute* times within a minute, which begins with the first of them.
+
+        Raises:
+            RateLimitedError: there were as many.
+        """
+        now = int(self.now())
+        values = {":one": 1, ":now": now}
+        writes = [
+            (
+                "SET minute_ends = :end, minute_turns = :one ADD messages :two",
+                "attribute_not_exists(minute_ends) OR minute_ends <= :now",
+                values | {":end": now + MINUTE},
+            ),
+            (
+                "ADD messages :two, minute_turns :one",
+                "minute_ends > :now AND minute_turns < :most",
+                values | {":most": per_minute},
+            ),
+        ]
+        # Which of the two holds may change in between; to begin with the right one spares a call.
+        if self._minutes.get(thread_id, 0) > now:
+            writes.reverse()
+        for write in writes * PACE_TRIES:
+            item = self._reserve(thread_id, *write)
+            if item is not None:
+                self._remember_minute(thread_id, int(str(item["minute_ends"])))
+                return int(str(item["messages"])) - 1
+        ends = self.table.get_item(Key=thread_key(thread_id)).get("Item", {}).get("minute_ends", now)
+        raise RateLimitedError(
+            "These are too many messages within a minute. Please wait a moment.",
+            retry_after=max(int(str(ends)) - now, 1),
+            limit=per_minute,
+        )
+
+    def _remember_minute(self, thread_id: str, ends: int) -> None:
+        if len(self._minutes) >= MINUTES_KNOWN:
+            self._minutes.clear()
+        self._minutes[thread_id] = ends
+
+    def _reserve(self, thread_id: str, update: str, condition: str, values: dict[str, Any]) -> dict[str, Any] | None:
+        key, values = thread_key(thread_id), {":two": 2, **values}
+        return update_if(self.table, key, update=update, condition=condition, values=values)
 
     def creation(
         self, thread_id: str, seq: int, message: UIMessage, *, request_id: str, instead_of: int | None = None

@@ -49,7 +49,7 @@ class OpenCodeClient:
         (measured, opencode 1.18.33). *model* is ``provider/id``, or "" for the default.
 
         Raises:
-            SilentError: the sandbox was not reached; nothing was asked.
+            SilentError: the sandbox was not reached, or takes nothing; nothing was asked.
             OpenCodeError: OpenCode refuses, or it is not known whether it was asked.
         """
         body: dict[str, Any] = {"parts": [{"id": part_id, "type": "text", "text": text}]}
@@ -141,6 +141,9 @@ class OpenCodeClient:
             raise SilentError("The sandbox does not answer.") from exc
         except httpx.HTTPError as exc:
             raise OpenCodeError("OpenCode did not answer. Please try again.") from exc
+        if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            # sandboxd takes nothing: it is ending, or OpenCode is being started anew.
+            raise SilentError("The sandbox takes nothing just now.")
         if response.is_error:
             raise OpenCodeError("OpenCode refused the message.", status=response.status_code)
         return response

@@ -11,7 +11,8 @@ from chat.sizes import FRAME_LIMIT
 from chat.turns import TurnStore
 from chat.writers import SILENT_SECONDS
 from threadbox.clock import unix_time
-from threadbox.sockets import ConnectionsClient, SocketStore
+from threadbox.connections import ConnectionsClient
+from threadbox.sockets import SocketStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,13 +32,14 @@ from chat.records import TurnRecord
 from chat.renewal import Renewal, see_to
 from chat.sandbox_access import SandboxAccess
 from chat.tabs import Tabs
-from chat.turn import Outcome, Place, Turn, TurnState
+from chat.turn import UNKNOWN_CUT, Outcome, Place, Turn, TurnState
 from chat.turns import Sent, TurnStore
 from chat.writers import Writers
 from threadbox.clock import unix_time
+from threadbox.connections import ConnectionsClient
 from threadbox.control import Access, Codex, SandboxControlClient, Starting
 from threadbox.errors import AppError, ModelUnauthorizedError, OpenCodeError, SandboxUnavailableError
-from threadbox.sockets import ConnectionsClient, SocketStore
+from threadbox.sockets import SocketStore
 from threadbox.telemetry import logger
 
 KEEP_EVERY = 1.0
@@ -248,7 +249,6 @@ class _Run:
 
     async def _converse(self, text: str, sandbox: Access | Starting) -> Outcome:
         """Wait for the sandbox, ask OpenCode, and pass on what it answers."""
-        before = self.turn.generation
         until = min(monotonic() + START_LIMIT, self.limits.turn_until)
         while monotonic() < until:
             if isinstance(sandbox, Starting):
@@ -258,13 +258,16 @@ class _Run:
                 return "aborted"
             self.generation = access.generation
             if self.turn.generation != access.generation:
-                # Known before the question is asked, so that whoever takes over knows what to stop.
-                await self._renew()
+                # Known before the question is asked, so that whoever takes over knows what to stop; and that what this
+                # sandbox brought back of the conversation, if that began in another, is yet to be looked at.
+                await self._renew(**({} if self.turn.generation is None else {"session_cut": UNKNOWN_CUT}))
             try:
-                context_lost = await self._forget(access)
-                if context_lost or before not in (None, access.generation):
+                if await self._forget(access):
                     await self._begin()
                     self._say_sandbox("running", "ready", context_lost=True)
+                if access.ends_at is not None:
+                    await self._begin()
+                    self._say_sandbox("running", "ready", ends_at=access.ends_at)
                 see_to(access.codex, model=self.turn.model)
                 self.exchange = self._exchange(self.turn.reach(access), access.codex)
                 return await self.exchange.ask(text, model=self.turn.model)

@@ -17,12 +17,12 @@ SAY_AGAIN = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxAccess:
-    """Asks sandbox_ctl for the thread's sandbox; ``say`` tells state and detail to the user."""
+    """Asks sandbox_ctl for the thread's sandbox; ``say`` tells state, detail and more to the user."""
 
     control: SandboxControlClient
     thread_id: str
     cancelled: asyncio.Event
-    say: Callable[[str, str], None]
+    say: Callable[..., None]
 
     async def ensure(
         self, *, waiting_for: int | None = None, suspect: int | None = None, refused: int | None = None
@@ -47,12 +47,12 @@ class SandboxAccess:
                 raise SandboxUnavailableError("The sandbox did not start in time. Please try again.")
             if sandbox != told or monotonic() - told_at > SAY_AGAIN:
                 told, told_at = sandbox, monotonic()
-                self.say(sandbox.state, sandbox.detail)
+                self.say(sandbox.state, sandbox.detail, **_phases(sandbox))
             await self.pause(START_POLL[min(polls, len(START_POLL) - 1)])
             polls += 1
             sandbox = await self.ensure(waiting_for=sandbox.generation)
         if told is not None:
-            self.say("running", "ready")
+            self.say("running", "ready", **_phases(sandbox))
         return sandbox
 
     async def again(self, suspect: int) -> Access | Starting:
@@ -78,3 +78,7 @@ class SandboxAccess:
         """Wait, but not for longer than until the turn is called off."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.cancelled.wait(), seconds)
+
+
+def _phases(sandbox: Access | Starting) -> dict[str, dict[str, int]]:
+    return {"phases": sandbox.phases} if sandbox.phases else {}

@@ -17,3 +17,5 @@ class Settings(BaseSettings):
     turn_seconds: int
     ask_seconds: int
     handover_seconds: int
+    turns_per_minute: int
+    sockets_per_thread: int

@@ -8,7 +8,8 @@ from chat.messages import MessageStore
 from chat.sizes import FRAME_LIMIT
 from chat.turn import Turn
 from chat.writers import Writers
-from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
+from threadbox.connections import ConnectionsClient
+from threadbox.sockets import SocketBroadcast, SocketStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

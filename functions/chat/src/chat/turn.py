@@ -44,6 +44,8 @@ class Place(NamedTuple):
 
 
 BEGINNING = Place(0)
+UNKNOWN_CUT = -1
+"""The last cut that a session knows of which was begun in an earlier sandbox."""
 
 
 class Attachment(BaseModel):

@@ -22,8 +22,9 @@ from chat import frames
 from chat.chunks import merged
 from chat.turn import Attachment
 from threadbox.clock import unix_time
+from threadbox.connections import ConnectionsClient
 from threadbox.errors import RateLimitedError
-from threadbox.sockets import ConnectionsClient, Socket
+from threadbox.sockets import Socket
 from threadbox.telemetry import logger
 
 QUEUE_LIMIT = 2000

@@ -23,12 +23,12 @@ from oauth_proxy.contract import (
 )
 from oauth_proxy.hops import MOST_HOPS, RETRY_AFTER, go_on
 from oauth_proxy.openai import PROVIDER
-from oauth_proxy.preferences import Preferences
 from threadbox import __version__
 from threadbox.control import Starting
 from threadbox.edge import BearerToken, create_http_app
 from threadbox.errors import NotFoundError, SandboxUnavailableError, SigninPendingError, UnauthorizedError
 from threadbox.identifiers import ThreadId
+from threadbox.preferences import Preferences
 from threadbox.sessions import Session, SessionVerifier
 from threadbox.threads import ThreadStore
 

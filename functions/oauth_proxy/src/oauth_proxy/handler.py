@@ -23,12 +23,13 @@ from oauth_proxy.sandbox import SigninClient
 from oauth_proxy.settings import Settings
 from oauth_proxy.signins import SigninStore
 from oauth_proxy.steps import Step, WaitingSteps
+from threadbox.connections import ConnectionsClient
 from threadbox.control import SandboxControlClient
 from threadbox.grants import GrantStore
 from threadbox.notices import Notices
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
-from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
+from threadbox.sockets import SocketBroadcast, SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
 from threadbox.vault import Sealer
@@ -47,17 +48,12 @@ attempts = AttemptService(
         ),
         function=settings.sandbox_ctl_function,
     ),
-    sandbox=SigninClient(http=httpx.Client(verify=ssl.create_default_context(), trust_env=False)),
+    # Sandboxes speak plain HTTP, and knowing all authorities would take tens of milliseconds: it trusts nobody.
+    sandbox=SigninClient(http=httpx.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)),
     notices=Notices(
         broadcast=SocketBroadcast(
             store=SocketStore(table=table),
-            connections=ConnectionsClient(
-                client=boto3.client(
-                    "apigatewaymanagementapi",
-                    endpoint_url=settings.connections_url,
-                    config=Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
-                )
-            ),
+            connections=ConnectionsClient.of(settings.connections_url),
         )
     ),
 )

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from oauth_proxy.preferences import Preferences
 from threadbox.errors import AppError
+from threadbox.preferences import Preferences
 
 MOST_HOPS = 20
 """``fetch`` follows so many redirects of one call, and no more (measured, Chromium)."""

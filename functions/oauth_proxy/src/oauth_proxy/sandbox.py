@@ -210,4 +210,6 @@ def _refusal(status: int, content: bytes) -> AppError:
             )
         case "no_signin":
             return NoSigninError("The sandbox knows no such sign-in.")
+        case "ending":
+            return SandboxSilentError("The sandbox is about to end.")
     return OpenCodeError("The sandbox refused a call.", status=status)

@@ -4,11 +4,13 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from sandbox_ctl.models import Offer
 from sandbox_ctl.offers import OfferService
 from sandbox_ctl.service import SandboxService
 from sandbox_ctl.status import Status
+from sandbox_ctl.workspace_routes import WorkspaceServices, exec_routes, file_routes
 from threadbox import __version__
 from threadbox.control import Access
 from threadbox.edge import BearerToken, create_http_app
@@ -17,8 +19,21 @@ from threadbox.sessions import SessionVerifier
 from threadbox.threads import ThreadStore
 
 
+class Wanted(BaseModel):
+    """What a sandbox is to be like that is begun by this; one that runs stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: str | None = Field(default=None, max_length=64, description="a name of those in the template's SandboxSizes")
+
+
 def create_app(
-    service: SandboxService, offers: OfferService, *, sessions: SessionVerifier, threads: ThreadStore
+    service: SandboxService,
+    offers: OfferService,
+    workspace: WorkspaceServices,
+    *,
+    sessions: SessionVerifier,
+    threads: ThreadStore,
 ) -> FastAPI:
     """Return the application; importable with an empty environment."""
     app = create_http_app(title="Threadbox sandbox_ctl", version=__version__)
@@ -35,8 +50,8 @@ def create_app(
         return service.status(thread)
 
     @app.post("/api/sandbox/{thread}", responses={HTTPStatus.ACCEPTED.value: {"model": Status}})
-    def ensure(thread: thread_of_owner, response: Response) -> Status:
-        if not isinstance(service.ensure(thread, scope="turn"), Access):
+    def ensure(thread: thread_of_owner, response: Response, wanted: Wanted | None = None) -> Status:
+        if not isinstance(service.ensure(thread, scope="turn", size=wanted.size if wanted else None), Access):
             response.status_code = HTTPStatus.ACCEPTED
         return service.status(thread)
 
@@ -49,4 +64,6 @@ def create_app(
     def list_models(thread: thread_of_owner) -> list[Offer]:
         return offers.of_thread(thread)
 
+    app.include_router(exec_routes(workspace, owned))
+    app.include_router(file_routes(workspace, owned))
     return app

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Literal, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from sandbox_ctl.callkeys import Audience, CallSigner
 from sandbox_ctl.loans import Loan
@@ -14,10 +14,13 @@ from sandbox_ctl.models import KnownProviders, ModelAccess
 from sandbox_ctl.sandboxes import Sandbox
 from threadbox.errors import OpenCodeError
 from threadbox.policies import Policy
+from threadbox.telemetry import logger
 
 PORT = 4096
 # How long OpenCode may take to forget a provider.
 REMOVAL_PATIENCE = 10
+# How long a save may take to be called off.
+DISCARD_PATIENCE = 5
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -27,7 +30,7 @@ class DaemonStatus(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task_arn: str
-    state: Literal["unbound", "booting", "ready", "stopping"]
+    state: Literal["unbound", "restoring", "booting", "ready", "stopping"]
     thread_id: str | None
     generation: int | None
     session_id: str | None
@@ -42,6 +45,71 @@ class HeldLoan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     version: int | None
+
+
+class KeptVersion(BaseModel):
+    """A version of a thread's memory, and where it can be read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    generation: int
+    sequence: int
+    manifest_url: SecretStr
+    archive_url: SecretStr
+
+
+class Upload(BaseModel):
+    """A presigned form by which S3 takes objects below ``prefix``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: SecretStr
+    fields: dict[str, SecretStr]
+    prefix: str
+
+    def said(self) -> dict[str, object]:
+        """Return it with its secrets, for the sandbox."""
+        fields = {name: value.get_secret_value() for name, value in self.fields.items()}
+        return {"url": self.url.get_secret_value(), "fields": fields, "prefix": self.prefix}
+
+
+class Memory(BaseModel):
+    """Where a sandbox saves, and what it may restore, the newest first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    upload: Upload
+    kept: list[KeptVersion]
+
+    def said(self) -> dict[str, object]:
+        """Return it with its secrets, for the sandbox."""
+        kept = [
+            {
+                "generation": version.generation,
+                "sequence": version.sequence,
+                "manifest_url": version.manifest_url.get_secret_value(),
+                "archive_url": version.archive_url.get_secret_value(),
+            }
+            for version in self.kept
+        ]
+        return {"upload": self.upload.said(), "kept": kept}
+
+
+class MemoryTold(BaseModel):
+    """What the sandbox says of its memory."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    unsaved: bool
+    problem: str | None
+
+
+class Discarded(BaseModel):
+    """The sandbox saves nothing any more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    discarded: Literal[True]
 
 
 class Removal(BaseModel):
@@ -76,8 +144,10 @@ class DaemonClient:
             raise OpenCodeError("The sandbox at this address serves another thread.")
         return status
 
-    def bind(self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy) -> DaemonStatus:
-        """Give the sandbox its thread, generation, access to models and tool policy; again it changes nothing."""
+    def bind(
+        self, sandbox: Sandbox, models: ModelAccess, loan: Loan | None, policy: Policy, memory: Memory
+    ) -> DaemonStatus:
+        """Give the sandbox its thread, generation, access to models, policy and memory; again it changes nothing."""
         body = {
             "thread_id": sandbox.thread_id,
             "generation": sandbox.generation,
@@ -86,6 +156,7 @@ class DaemonClient:
             "base_urls": models.base_urls,
             "codex": _said(loan) if loan else None,
             "tool_policy": policy.model_dump(mode="json"),
+            "memory": memory.said(),
         }
         return self._call(sandbox, "POST", "/sandboxd/bind", DaemonStatus, json.dumps(body).encode())
 
@@ -102,6 +173,16 @@ class DaemonClient:
         body = policy.model_dump_json().encode()
         return self._call(sandbox, "PUT", "/sandboxd/tool-policy", Policy, body)
 
+    def put_memory(self, sandbox: Sandbox, upload: Upload) -> None:
+        """Have the sandbox save by this form from now on."""
+        told = self._call(sandbox, "PUT", "/sandboxd/memory", MemoryTold, json.dumps(upload.said()).encode())
+        if told.problem is not None:
+            logger.warning("memory not saved", thread_id=sandbox.thread_id, reason=told.problem)
+
+    def discard_memory(self, sandbox: Sandbox) -> None:
+        """Have the sandbox save nothing any more; nothing is under way then."""
+        self._call(sandbox, "DELETE", "/sandboxd/memory", Discarded, patience=DISCARD_PATIENCE)
+
     def put_provider(self, sandbox: Sandbox, provider: str, loan: Loan) -> None:
         """Give the sandbox an access token for *provider*; of a version that it had, or is past, nothing changes."""
         path = f"/sandboxd/providers/{provider}"
@@ -115,7 +196,10 @@ class DaemonClient:
     def _call(
         self, sandbox: Sandbox, method: str, path: str, shape: type[Shape], body: bytes = b"", *, patience: int = 0
     ) -> Shape:
-        token = self.signer.control(audience(sandbox), method=method, path=path, body=body)
+        try:
+            token = self.signer.control(audience(sandbox), method=method, path=path, body=body)
+        except LookupError as exc:
+            raise OpenCodeError("The sandbox's call key is out of use.") from exc
         try:
             response = self.http.request(
                 method,

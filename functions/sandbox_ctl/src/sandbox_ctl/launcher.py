@@ -1,7 +1,7 @@
 """Starting tasks on ECS Fargate, behind an interface small enough for another launcher."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
@@ -20,18 +20,36 @@ if TYPE_CHECKING:
     )
 
 CONTAINER = "sandbox"
+# sandboxd's own exit codes (images/opencode/src/sandboxd/contract.py), in the words that a user is told.
+ENDS = {
+    3: "OpenCode did not start",
+    4: "OpenCode ended unexpectedly",
+    5: "it was not put to use in time",
+    6: "nothing was going on for a while",
+    7: "it had run for as long as a sandbox may",
+    8: "what is kept of the thread could not be restored",
+}
+# The container is gone by then, only its network interface is not.
+OVER = ("DEPROVISIONING", "STOPPED")
 
 
 class Task(BaseModel):
-    """A task as the launcher sees it."""
+    """
+    A task as the launcher sees it.
+
+    ``missing``: ECS knows none of that ARN, which counts as stopped. ``created_at`` is epoch seconds.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     arn: str
     running: bool
     stopped: bool
+    missing: bool = False
     address: str | None = None
     reason: str = ""
+    started_by: str = ""
+    created_at: float = 0
 
 
 class Launcher(Protocol):
@@ -45,6 +63,9 @@ class Launcher(Protocol):
 
     def stop(self, task_arn: str, *, reason: str) -> None:
         """Ask the task to end; asking again changes nothing."""
+
+    def alive(self, thread_id: str | None = None) -> list[Task]:
+        """Return the tasks, of one thread or of all, that have not stopped and were not asked to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +89,8 @@ class FargateLauncher:
             {"name": name, "value": value} for name, value in sorted(sandbox.launch.environment.items())
         ]
         overrides: TaskOverrideTypeDef = {"containerOverrides": [{"name": CONTAINER, "environment": environment}]}
+        if sandbox.launch.cpu and sandbox.launch.memory:
+            overrides |= {"cpu": sandbox.launch.cpu, "memory": sandbox.launch.memory}
         try:
             answer = self.ecs.run_task(
                 cluster=self.cluster,
@@ -99,7 +122,7 @@ class FargateLauncher:
             raise SandboxUnavailableError("The sandbox's state is not known just now.", retry_after=5) from exc
         if answer["tasks"]:
             return _task(answer["tasks"][0])
-        return Task(arn=task_arn, running=False, stopped=True, reason="The task is gone.")
+        return Task(arn=task_arn, running=False, stopped=True, missing=True, reason="The task is gone.")
 
     def stop(self, task_arn: str, *, reason: str) -> None:
         """
@@ -114,6 +137,25 @@ class FargateLauncher:
             return
         except (ClientError, BotoCoreError) as exc:
             raise SandboxUnavailableError("The sandbox could not be stopped just now.", retry_after=5) from exc
+
+    def alive(self, thread_id: str | None = None) -> list[Task]:
+        """
+        Call ListTasks and DescribeTasks, 100 tasks at a time.
+
+        Raises:
+            SandboxUnavailableError: ECS throttles or cannot be reached.
+        """
+        # A filter by startedBy must be the only one.
+        only: Any = {"startedBy": thread_hash(thread_id)} if thread_id is not None else {}
+        found: list[Task] = []
+        try:
+            for page in self.ecs.get_paginator("list_tasks").paginate(cluster=self.cluster, **only):
+                if page["taskArns"]:
+                    described = self.ecs.describe_tasks(cluster=self.cluster, tasks=page["taskArns"])
+                    found += [_task(task) for task in described["tasks"] if task.get("desiredStatus") != "STOPPED"]
+        except (ClientError, BotoCoreError) as exc:
+            raise SandboxUnavailableError("The sandboxes are not known just now.", retry_after=5) from exc
+        return [task for task in found if not task.stopped]
 
     def _network(self) -> "NetworkConfigurationTypeDef":
         groups = [self.security_group] if self.security_group else []
@@ -131,12 +173,15 @@ def _task(task: "TaskTypeDef") -> Task:
     details = {
         detail["name"]: detail["value"] for part in task.get("attachments", []) for detail in part.get("details", [])
     }
-    codes = [str(c["exitCode"]) for c in task.get("containers", []) if "exitCode" in c]
-    reason = task.get("stoppedReason", "") + (f" (exit code {', '.join(codes)})" if codes else "")
+    codes = [c["exitCode"] for c in task.get("containers", []) if "exitCode" in c]
+    told = f" (exit code {', '.join(map(str, codes))})" if codes else ""
+    reason = next((ENDS[code] for code in codes if code in ENDS), task.get("stoppedReason", "") + told)
     return Task(
         arn=task["taskArn"],
         running=status == "RUNNING",
-        stopped=status == "STOPPED",
+        stopped=status in OVER,
         address=details.get("privateIPv4Address"),
         reason=reason,
+        started_by=task.get("startedBy", ""),
+        created_at=task["createdAt"].timestamp() if "createdAt" in task else 0,
     )

@@ -1,4 +1,4 @@
-"""The operations that other functions (ensure, lend, stop, disconnect, configure) and operators (reseal) invoke."""
+"""The operations that other functions invoke, and operators (reseal)."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from sandbox_ctl.resealing import ResealService
 from sandbox_ctl.service import SandboxService
-from threadbox.control import Disconnected, Reply
+from threadbox.control import Disconnected, Forgotten, Reply
 from threadbox.errors import AppError, InvalidRequestError
 from threadbox.identifiers import ThreadId
 from threadbox.telemetry import logger
@@ -53,6 +53,13 @@ class Configure(BaseModel):
     thread_id: ThreadId
 
 
+class Forget(BaseModel):
+    """The end of what is kept of the thread's sandboxes."""
+
+    operation: Literal["forget"]
+    thread_id: ThreadId
+
+
 class Reseal(BaseModel):
     """Another page of grants under the vault's current key; ``after`` is where the page before ended."""
 
@@ -60,7 +67,7 @@ class Reseal(BaseModel):
     after: str | None = Field(default=None, max_length=4096)
 
 
-Operation = Ensure | Lend | Stop | Disconnect | Configure | Reseal
+Operation = Ensure | Lend | Stop | Disconnect | Configure | Forget | Reseal
 OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="operation")])
 
 
@@ -76,7 +83,9 @@ def perform(service: SandboxService, resealing: ResealService, event: dict[str, 
     return reply.model_dump(mode="json", exclude_none=True)
 
 
-def _perform(service: SandboxService, resealing: ResealService, event: dict[str, Any]) -> Reply:
+def _perform(  # noqa: PLR0911 - one for each operation
+    service: SandboxService, resealing: ResealService, event: dict[str, Any]
+) -> Reply:
     try:
         operation = OPERATION.validate_python(event)
     except ValidationError as exc:
@@ -89,6 +98,8 @@ def _perform(service: SandboxService, resealing: ResealService, event: dict[str,
     if isinstance(operation, Configure):
         service.configure(operation.thread_id)
         return Reply(configured=True)
+    if isinstance(operation, Forget):
+        return Reply(forgotten=Forgotten(removed=service.forget(operation.thread_id)))
     if isinstance(operation, Reseal):
         return Reply(resealed=resealing.reseal(operation.after))
     if isinstance(operation, Lend):

@@ -2,6 +2,8 @@
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sandbox_ctl.sizes import ARM64, X86_64
+
 
 class Settings(BaseSettings):
     """Read once, in handler.py. A missing variable fails at start with its name."""
@@ -14,8 +16,13 @@ class Settings(BaseSettings):
     connections_url: str
     cluster: str
     task_definition: str
+    arm_task_definition: str
     sandbox_subnets: str
     sandbox_security_group: str
+    sandbox_sizes: str
+    sandbox_size: str
+    sandboxes_per_user: int
+    sandbox_life_seconds: int
     model_base_url: str
     model_name: str
     model_keys_secret_arn: str
@@ -23,9 +30,16 @@ class Settings(BaseSettings):
     openai_api_url: str
     codex_issuer_url: str
     vault_key_arn: str
+    sandbox_bucket_name: str
     flags_application: str
     flags_environment: str
     flags_profile: str
+    execs_per_minute: int
+
+    @property
+    def task_definitions(self) -> dict[str, str]:
+        """Return what a sandbox is started from, by its architecture."""
+        return {X86_64: self.task_definition, ARM64: self.arm_task_definition}
 
     @property
     def subnets(self) -> list[str]:

@@ -10,11 +10,12 @@ from importlib.metadata import version
 import httpx
 from pydantic import ValidationError
 
-from sandboxd import kernel
+from sandboxd import kernel, own_user
 from sandboxd.app import create_app
 from sandboxd.contract import ExitCode
 from sandboxd.identity import IdentityError, get_task_arn
 from sandboxd.listener import bind_socket, listening
+from sandboxd.memory.storage import StorageClient
 from sandboxd.sandbox import Sandbox
 from sandboxd.settings import Settings
 from sandboxd.tokens import TokenVerifier, public_keys
@@ -32,7 +33,8 @@ async def run(settings: Settings) -> ExitCode:
         loopback = bind_socket("127.0.0.1", 0)
         model_client = await stack.enter_async_context(httpx.AsyncClient(timeout=TIMEOUT, trust_env=False))
         proxy = ModelProxy(port=loopback.getsockname()[1], client=model_client)
-        sandbox = Sandbox(settings, task_arn=task_arn, version=version("sandboxd"), proxy=proxy)
+        storage = StorageClient(await stack.enter_async_context(httpx.AsyncClient(trust_env=False)))
+        sandbox = Sandbox(settings, task_arn=task_arn, version=version("sandboxd"), proxy=proxy, storage=storage)
         app = create_app(sandbox, TokenVerifier(keys, audience=task_arn), body_bytes=settings.body_bytes)
         await stack.enter_async_context(listening(create_model_app(proxy), loopback))
         await stack.enter_async_context(listening(app, outside))
@@ -45,14 +47,17 @@ async def run(settings: Settings) -> ExitCode:
 
 
 def main() -> ExitCode:
-    """Read the settings, protect this process, run."""
+    """Read the settings, become sandboxd's own user, close this process to the agent, run."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for chatty in ("httpx", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    kernel.make_undumpable()
-    kernel.adopt_orphans()
     try:
-        code = asyncio.run(run(Settings()))
+        settings = Settings()
+        own_user.become(settings.own_uid, settings.own_gid)
+        # After the change of user, which would undo it.
+        kernel.make_undumpable()
+        kernel.adopt_orphans()
+        code = asyncio.run(run(settings))
     except ValidationError as exc:
         # Names only: a value may be worth hiding.
         logger.critical("bad settings: %s", ", ".join(str(item["loc"][0]) for item in exc.errors()))

@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from sandboxd.activity import CountRequests
 from sandboxd.contract import Bind, ExitCode, Policy, Status
 from sandboxd.errors import (
     ForbiddenError,
@@ -19,8 +20,11 @@ from sandboxd.errors import (
     OpenCodeError,
     SandboxdError,
 )
+from sandboxd.exec_routes import exec_routes
+from sandboxd.file_routes import file_routes
 from sandboxd.gate import CallGate
 from sandboxd.lines import Lines
+from sandboxd.memory_routes import memory_routes
 from sandboxd.prompts import CURSOR, Prompt
 from sandboxd.relay import relay
 from sandboxd.sandbox import Sandbox
@@ -63,6 +67,7 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
         dependencies=[Depends(HTTPBearer(auto_error=False, description="a call token", scheme_name="call"))],
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
+    app.add_middleware(CountRequests, of=sandbox)
     app.add_middleware(CallGate, verifier=verifier, binding=sandbox, body_bytes=body_bytes)
     app.add_exception_handler(SandboxdError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -70,6 +75,9 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
     app.add_exception_handler(Exception, _answer_internal)
     app.include_router(_own_routes(sandbox))
     app.include_router(signin_routes(sandbox))
+    app.include_router(exec_routes(sandbox))
+    app.include_router(file_routes(sandbox))
+    app.include_router(memory_routes(sandbox))
 
     @app.post("/session/{session_id}/prompt_async", status_code=204, responses={204: {"headers": CURSOR_HEADER}})
     async def prompt(session_id: SessionId, body: Prompt, request: Request) -> Response:

@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
+from sandboxd.activity import Activity
 from sandboxd.agent_home import AgentHome
 from sandboxd.auth_file import AuthFile
 from sandboxd.connection import Connection
-from sandboxd.contract import Bind
+from sandboxd.contract import Bind, ExitCode
 from sandboxd.credentials import Credentials
 from sandboxd.events import EventLog
 from sandboxd.maintenance import Maintenance
+from sandboxd.memory.manifest import Manifest
+from sandboxd.memory.storage import StorageClient
+from sandboxd.memory.thread_memory import ThreadMemory, compose_memory
 from sandboxd.opencode import OpenCode, compose_launch
 from sandboxd.policy import PolicyKeeper
 from sandboxd.prompts import Prompts, PromptsUnderWay
 from sandboxd.providers import WARM_UP, compose_providers, upstreams
+from sandboxd.retirement import Retirement
 from sandboxd.settings import Settings
 from sandboxd.signin import SignIn
 from sandboxd.supervisor import Supervisor
@@ -35,6 +40,8 @@ class Bound:
     connection: Connection
     signin: SignIn
     policy: PolicyKeeper
+    memory: ThreadMemory
+    retirement: Retirement
 
 
 def compose_bound(
@@ -43,15 +50,31 @@ def compose_bound(
     *,
     home: AgentHome,
     proxy: ModelProxy,
+    storage: StorageClient,
+    describe: Callable[..., Manifest],
     log: EventLog,
     tasks: Tasks,
+    activity: Activity,
     died: Callable[[], None],
+    end: Callable[[ExitCode], None],
 ) -> Bound:
-    """Put together what serves the thread of *request*; nothing of it runs yet. *died*: OpenCode ended unplanned."""
+    """
+    Put together what serves the thread of *request*; nothing of it runs yet.
+
+    *died*: OpenCode ended unplanned. *end*: nobody needs the sandbox any more. *describe* makes the manifest of what is
+    saved.
+    """
     providers = (*upstreams(request.model, request.keys, request.base_urls), WARM_UP)
     models = compose_providers(request.model, proxied={provider: proxy.base_url(provider) for provider in providers})
     configured = cast("str | None", models.get("model"))
     under_way = PromptsUnderWay()
+    memory = compose_memory(request.thread_id, settings, home=home, storage=storage, tasks=tasks, describe=describe)
+
+    def see(event: bytes) -> None:
+        under_way.see(event)
+        activity.see(event)
+        memory.saver.see(event)
+
     supervisor = Supervisor(
         lambda: OpenCode(settings.opencode, home),
         compose_launch(models, request.tool_policy.policy),
@@ -59,7 +82,7 @@ def compose_bound(
         tasks=tasks,
         proxy=proxy,
         died=died,
-        on_event=under_way.see,
+        on_event=see,
         boot_seconds=settings.boot_seconds,
         stop_seconds=settings.stop_seconds,
     )
@@ -97,6 +120,19 @@ def compose_bound(
         default_model=lambda: connection.default_model or configured,
         wait_seconds=settings.held_seconds,
     )
+
+    async def works() -> bool:
+        return signin.live or await busy()
+
+    retirement = Retirement(
+        activity=activity,
+        maintenance=maintenance,
+        works=works,
+        end=end,
+        idle_seconds=settings.idle_seconds,
+        life_seconds=settings.life_seconds,
+        saver=memory.saver,
+    )
     return Bound(
         thread_id=request.thread_id,
         generation=request.generation,
@@ -106,4 +142,6 @@ def compose_bound(
         connection=connection,
         signin=signin,
         policy=policy,
+        memory=memory,
+        retirement=retirement,
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, SecretStr, StringConstraints, model_validator
 
 from sandboxd.codex import Entry, Method, borrowed
+from sandboxd.memory.contract import Memory, MemoryStatus
 from sandboxd.permissions import ToolPolicy
 from sandboxd.providers import BaseUrls, Keys, Model
 
@@ -14,6 +15,7 @@ class State(StrEnum):
     """How far the sandbox is."""
 
     UNBOUND = "unbound"
+    RESTORING = "restoring"
     BOOTING = "booting"
     READY = "ready"
     STOPPING = "stopping"
@@ -28,6 +30,9 @@ class ExitCode(IntEnum):
     BOOT_FAILED = 3
     OPENCODE_DIED = 4
     NEVER_BOUND = 5
+    IDLE = 6
+    TOO_OLD = 7
+    NOT_RESTORED = 8
 
 
 Version = Annotated[int, Field(ge=1, lt=2**53, description="grows with every change of a provider's credentials")]
@@ -64,6 +69,7 @@ class Bind(BaseModel):
     base_urls: BaseUrls = Field(default={}, description="other addresses than the providers' own, e.g. of a gateway")
     codex: Access | None = Field(default=None, description="what OpenCode starts with as the provider `openai`")
     tool_policy: Policy = Policy()
+    memory: Memory | None = Field(default=None, description="of the thread's sandboxes; null: nothing is kept")
 
 
 class LogRange(BaseModel):
@@ -86,6 +92,7 @@ class Status(BaseModel):
     protected: bool = Field(description="the agent runs as another user than sandboxd")
     codex_version: int | None = Field(description="of the credentials in use of the provider `openai`; null: none")
     policy_version: int | None = Field(description="of the tool policy that counts for the next prompt; null: unbound")
+    memory: MemoryStatus
     log: LogRange
 
 

@@ -37,15 +37,20 @@ class Conversation:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def find_or_create(self) -> str:
+    async def find_or_create(self, known: str | None = None) -> str:
         """
-        Return the id of the thread's session: the oldest root session there is (a restored database has it).
+        Return the id of the thread's session: the *known* one if it is there, else the oldest root session there is.
+
+        OpenCode lists those of the workspace's project, which is another one since the workspace is a repository; the
+        one that is known by its id it has all the same.
 
         A new one gets no title: then OpenCode asks the model for one while it answers the first message.
 
         Raises:
             OpenCodeError: OpenCode failed.
         """
+        if known is not None and await self._has(known):
+            return known
         sessions = await self._call("GET", "/session", _SESSIONS)
         roots = [session for session in sessions if session.parentID is None and session.title != WARM_UP_TITLE]
         if roots:
@@ -75,19 +80,26 @@ class Conversation:
         """Make the throwaway session of the warm-up and return its id."""
         return await self._create({"title": WARM_UP_TITLE})
 
-    async def warm_up(self, session_id: str) -> None:
+    async def warm_up(self, session_id: str, text: str) -> None:
         """
-        Play one real prompt to its end in the throwaway session, then delete that.
+        Play one real prompt with that *text* to its end in the throwaway session, then delete that.
 
         Raises:
             OpenCodeError: OpenCode failed.
         """
         prompt = {
             "model": {"providerID": WARM_UP, "modelID": WARM_UP},
-            "parts": [{"type": "text", "text": "warm up"}],
+            "parts": [{"type": "text", "text": text}],
         }
         await self._call("POST", f"/session/{session_id}/message", TypeAdapter(dict[str, object]), prompt)
         await self._call("DELETE", f"/session/{session_id}", TypeAdapter(bool))
+
+    async def _has(self, session_id: str) -> bool:
+        try:
+            answer = await self._client.get(f"/session/{session_id}", timeout=CALL_SECONDS)
+        except httpx.HTTPError as exc:
+            raise OpenCodeError("OpenCode failed at GET /session/…") from exc
+        return answer.is_success
 
     async def _create(self, session: dict[str, str]) -> str:
         return (await self._call("POST", "/session", TypeAdapter(_Session), session)).id

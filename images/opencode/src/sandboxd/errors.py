@@ -10,6 +10,13 @@ Everything a caller may be told about, in one tree.
   + TooLargeError              too_large
   + InvalidRequestError        invalid_request
   + NoSigninError              no_signin
+  + NoExecError                no_exec
+  + NoFileError                no_file
+  + PathConflictError          path_conflict
+  + NoSpaceError               no_space
+  + TooManyExecsError          too_many_execs
+  + CheckoutFailedError        checkout_failed
+  + TransferFailedError        transfer_failed
   + ConflictError              conflict
   + SigninEndingError          signin_ending
   + MethodUnavailableError     method_unavailable
@@ -18,6 +25,7 @@ Everything a caller may be told about, in one tree.
   + OpenCodeError              opencode_error
     - UnknownOutcomeError
   + NotReadyError              not_ready
+    - EndingError              ending
 """
 
 from http import HTTPStatus
@@ -103,6 +111,70 @@ class NoSigninError(SandboxdError):
     message = "there is no such attempt to sign in"
 
 
+class NoExecError(SandboxdError):
+    """There is no command with this id, or not any more."""
+
+    code = "no_exec"
+    status = HTTPStatus.NOT_FOUND
+    message = "there is no such command"
+
+
+class NoFileError(SandboxdError):
+    """There is nothing at this path."""
+
+    code = "no_file"
+    status = HTTPStatus.NOT_FOUND
+    message = "there is no such file"
+
+
+class PathConflictError(SandboxdError):
+    """What is at this path does not allow it: a symbolic link, a directory or none, something that is no file."""
+
+    code = "path_conflict"
+    status = HTTPStatus.CONFLICT
+    message = "what is at this path does not allow it"
+
+
+class NoSpaceError(SandboxdError):
+    """The disk is full."""
+
+    code = "no_space"
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+    message = "there is no space left"
+
+
+class TooManyExecsError(SandboxdError):
+    """As many commands run as may."""
+
+    code = "too_many_execs"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    message = "too many commands run at once"
+
+
+class CheckoutFailedError(SandboxdError):
+    """Git could not have the commit; ``reason`` says why, in one of few words."""
+
+    code = "checkout_failed"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    message = "the repository could not be checked out"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def body(self) -> dict[str, str | int]:
+        """The JSON body of the answer."""
+        return {**super().body(), "reason": self.reason}
+
+
+class TransferFailedError(SandboxdError):
+    """The bucket did not take or give the file."""
+
+    code = "transfer_failed"
+    status = HTTPStatus.BAD_GATEWAY
+    message = "the file could not be transferred"
+
+
 class ConflictError(SandboxdError):
     """The attempt is not in a state for this."""
 
@@ -162,3 +234,10 @@ class NotReadyError(SandboxdError):
     code = "not_ready"
     status = HTTPStatus.SERVICE_UNAVAILABLE
     message = "the sandbox is not ready"
+
+
+class EndingError(NotReadyError):
+    """The sandbox has decided to end, and takes nothing any more: the next one does."""
+
+    code = "ending"
+    message = "the sandbox is ending"

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from sandboxd.errors import NotReadyError
+from sandboxd.errors import EndingError, NotReadyError
 from sandboxd.tasks import Tasks
 
 LOOK_SECONDS = 0.25
@@ -24,6 +24,7 @@ class Maintenance:
         self._lock = asyncio.Lock()
         self._waiting = 0
         self._strict = 0
+        self._closed = False
         self._look = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -60,11 +61,14 @@ class Maintenance:
 
         Raises:
             NotReadyError: that took too long.
+            EndingError: there will be no more of them.
         """
         try:
             async with asyncio.timeout(self._held_seconds):
                 while True:
                     async with self._lock:
+                        if self._closed:
+                            raise EndingError
                         if not self.wanted or (not self._strict and await self._busy()):
                             take()
                             return
@@ -72,6 +76,12 @@ class Maintenance:
                     await self.settled()
         except TimeoutError:
             raise NotReadyError from None
+
+    async def close_unless(self, needed: Callable[[], bool]) -> bool:
+        """Admit no prompt any more, unless OpenCode is busy, or work is wanted, or it is *needed*; say whether so."""
+        async with self._lock:
+            self._closed = self._closed or not (self.wanted or await self._busy() or needed())
+            return self._closed
 
     async def _do_when_idle(
         self, work: Callable[[], Awaitable[None]], needless: Callable[[], bool], *, strict: bool

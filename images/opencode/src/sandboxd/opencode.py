@@ -11,7 +11,6 @@ import socket
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -19,8 +18,9 @@ import httpx
 from sandboxd.agent_home import AgentHome
 from sandboxd.binary import find_binary
 from sandboxd.errors import OpenCodeError
-from sandboxd.kernel import die_with_parent
+from sandboxd.kernel import end_first_without_memory
 from sandboxd.permissions import PERMISSIONS, ToolPolicy
+from sandboxd.privileges import as_agent
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +98,6 @@ class OpenCode:
         Raises:
             OpenCodeError: it could not be started, or ended before it answered.
         """
-        identity: dict[str, object] = {}
-        if self._home.second_user:
-            identity = {"user": self._home.uid, "group": self._home.gid, "extra_groups": []}
         try:
             binary = find_binary(self._path)
             self._process = await asyncio.create_subprocess_exec(
@@ -112,13 +109,11 @@ class OpenCode:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 limit=LINE_BYTES,
-                umask=0o077,
-                start_new_session=True,
-                preexec_fn=partial(die_with_parent, os.getpid()),
-                **identity,  # type: ignore[arg-type]
+                **as_agent(self._home),
             )
         except OSError as exc:
             raise OpenCodeError(f"OpenCode cannot be started: {exc}") from exc
+        end_first_without_memory(self._process.pid)
         self._output = asyncio.create_task(self._read_output(self._process))
         await self._until_listening(self._process)
         return await self._probe()

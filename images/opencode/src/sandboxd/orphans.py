@@ -9,7 +9,8 @@ import asyncio
 import os
 import signal
 from collections.abc import Collection
-from pathlib import Path
+
+from sandboxd import kernel
 
 
 def reap(known: Collection[int]) -> None:
@@ -28,18 +29,13 @@ def reap(known: Collection[int]) -> None:
 async def end_all(*, rounds: int = 50) -> None:
     """Kill and collect all descendants: each round makes the next generation ours."""
     for _ in range(rounds):
-        children = _children()
-        if not children:
+        left = kernel.children()
+        if not left:
             return
-        for pid in children:
+        for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
         reap(())
         await asyncio.sleep(0.02)
-
-
-def _children() -> list[int]:
-    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    return [int(pid) for pid in text.split()]

@@ -61,6 +61,11 @@ class SignIn:
         self._shared_network = shared_network
         self._attempt: Attempt | None = None
 
+    @property
+    def live(self) -> bool:
+        """Whether an attempt is under way."""
+        return self._attempt is not None and self._attempt.live
+
     def find(self, attempt_id: str) -> Attempt:
         """
         Return the attempt of this id.

@@ -88,28 +88,26 @@ class Supervisor:
             raise NotReadyError from None
         return self._opencode
 
-    async def boot(self) -> tuple[str, str]:
+    async def boot(self, session_id: str | None = None) -> tuple[str, str]:
         """
-        Start the server, warm it up and return its version and the id of the thread's session.
+        Start the server and return its version and the id of the thread's session; then warm it up.
+
+        *session_id* is what that was before. A prompt that comes at once is not held up: what it finds cold, the
+        warm-up waits for as well.
 
         Raises:
             OpenCodeError: it cannot be started, or fails.
         """
         version = await self._launch()
-        conversation = Conversation(self._opencode.client)
-        warm_up = await conversation.begin_warm_up()
-        with self._proxy.warming():
-            session_id, _ = await asyncio.gather(conversation.find_or_create(), conversation.warm_up(warm_up))
-        await self._read_events(ignored=warm_up)
-        self._available.set()
-        return version, session_id
+        found = await Conversation(self._opencode.client).find_or_create(session_id)
+        await self._go_on()
+        return version, found
 
     async def restart(self, reason: str, *, between: Callable[[], object], launch: Launch | None = None) -> None:
         """
         End the server and start another one, from now on with *launch* if given; *between* runs while there is none.
 
-        Cuts off whatever OpenCode does. The next prompt finds it cold if it comes at once; else it is warmed up in the
-        background. A failure is told to *died*.
+        Cuts off whatever OpenCode does, and costs the next prompt as much as a boot does. A failure is told to *died*.
         """
         self._available.clear()
         began = time.monotonic()
@@ -120,7 +118,7 @@ class Supervisor:
             self._opencode = self._create()
             async with asyncio.timeout(self._boot_seconds):
                 await self._launch()
-                await self._go_on(reason)
+                await self._go_on(restarted=reason)
         except (OpenCodeError, TimeoutError, OSError) as exc:
             logger.critical("restart failed: %s: %s; OpenCode said: %s", type(exc).__name__, exc, self.last_output)
             self._died()
@@ -140,7 +138,7 @@ class Supervisor:
             await self._stop_reading()
             async with asyncio.timeout(self._boot_seconds):
                 (await self._opencode.client.post("/instance/dispose")).raise_for_status()
-                await self._go_on(reason)
+                await self._go_on(restarted=reason)
         except (OpenCodeError, TimeoutError, httpx.HTTPError) as exc:
             logger.critical("dispose failed: %s; OpenCode said: %s", type(exc).__name__, self.last_output)
             self._died()
@@ -191,22 +189,24 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _go_on(self, reason: str) -> None:
+    async def _go_on(self, *, restarted: str | None = None) -> None:
+        """Read the server's events, let calls in, and warm it up in the background."""
         session_id = self._warm_up_session
         if session_id is None or not self._warm_up_left:
             session_id = await Conversation(self._opencode.client).begin_warm_up()
         self._warm_up_session, self._warm_up_left = session_id, True
         await self._read_events(ignored=session_id)
-        event = {"type": "opencode.restarted", "properties": {"reason": reason}}
-        self._log.append(json.dumps(event, separators=(",", ":")).encode())
+        if restarted is not None:
+            event = {"type": "opencode.restarted", "properties": {"reason": restarted}}
+            self._log.append(json.dumps(event, separators=(",", ":")).encode())
         self._available.set()
         self._warming = self._tasks.spawn(self._warm_up(self._opencode, session_id))
 
     async def _warm_up(self, opencode: OpenCode, session_id: str) -> None:
         try:
-            with self._proxy.warming():
+            with self._proxy.warming() as text:
                 async with asyncio.timeout(self._boot_seconds):
-                    await Conversation(opencode.client).warm_up(session_id)
+                    await Conversation(opencode.client).warm_up(session_id, text)
         except (OpenCodeError, TimeoutError):
             logger.warning("OpenCode was not warmed up")
         self._warm_up_left = False

@@ -1,7 +1,7 @@
 """
 The way out to the models: a listener on loopback that holds the API keys, so that OpenCode need not.
 
-A warm-up prompt it answers itself, with one word. Until it is opened nothing else is answered.
+A warm-up prompt, known by what it says, it answers itself, with one word. Until it is opened nothing else is answered.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ class ModelProxy:
     def __init__(self, *, port: int, client: httpx.AsyncClient) -> None:
         self._client = client
         self._upstreams: Mapping[str, Upstream] = {}
-        self._warm_ups = 0
+        self._warm_ups: set[str] = set()
         # Other users of the machine reach a loopback port too (a laptop has no container around it).
         self._path_key = secrets.token_urlsafe(32)
         self._root = f"http://127.0.0.1:{port}/{self._path_key}"
@@ -41,20 +41,28 @@ class ModelProxy:
         self._upstreams = upstreams
 
     @contextlib.contextmanager
-    def warming(self) -> Iterator[None]:
-        """Meanwhile warm-up prompts are answered; at other times nothing stands in for a model."""
-        self._warm_ups += 1
+    def warming(self) -> Iterator[str]:
+        """
+        Have a prompt that says the text that is given answered meanwhile.
+
+        Nothing stands in for a model at other times, or for a user who prompts without one while OpenCode warms up.
+        """
+        text = f"warm up {secrets.token_urlsafe(16)}"
+        self._warm_ups.add(text)
         try:
-            yield
+            yield text
         finally:
-            self._warm_ups -= 1
+            self._warm_ups.discard(text)
 
     async def handle(self, request: Request, path_key: str, provider: str, path: str) -> Response:
         """Answer one call of OpenCode's: ``/{path_key}/{provider}/{path}``."""
         if not secrets.compare_digest(path_key.encode(), self._path_key.encode()):
             return _failure(HTTPStatus.NOT_FOUND, "no such route")
         if provider == WARM_UP:
-            return _one_word() if self._warm_ups else _failure(HTTPStatus.NOT_FOUND, "no model is configured")
+            asked = await request.body()
+            if any(text.encode() in asked for text in self._warm_ups):
+                return _one_word()
+            return _failure(HTTPStatus.NOT_FOUND, "no model is configured")
         upstream = self._upstreams.get(provider)
         if upstream is None or path not in upstream.routes:
             return _failure(HTTPStatus.NOT_FOUND, "no such route")

@@ -7,6 +7,8 @@ import pytest
 from harness import Sandboxd, ScriptedModel, answer_of, turn_of
 from turns import errors, turn_under_way
 
+pytestmark = pytest.mark.facts
+
 
 def handed_over(sandboxd: Sandboxd, session: str, text: str) -> str:
     """Hand a prompt over, and return its part's id."""

@@ -8,6 +8,8 @@ from harness import Sandboxd, ScriptedModel, Start, turn_of
 from identity_provider import Granted, IdentityProvider, Lender, credentials, credentials_file
 from turns import asked, errors, model_of, restarts, turn_under_way, until_tool_runs
 
+pytestmark = pytest.mark.facts
+
 
 @pytest.fixture
 def granted(provider: IdentityProvider) -> Granted:

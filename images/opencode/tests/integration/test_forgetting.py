@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from harness import Sandboxd, ScriptedModel, Start, turn_of
 
+pytestmark = pytest.mark.facts
+
 
 @pytest.fixture
 def talk(ready: Sandboxd) -> "Talk":

@@ -13,6 +13,8 @@ from harness import Sandboxd, ScriptedModel
 from identity_provider import Attempt, IdentityProvider, Lender, credentials, credentials_file, newer_version
 from turns import asked, model_of
 
+pytestmark = pytest.mark.facts
+
 
 @pytest.fixture
 def sandboxd(online: Sandboxd, model: ScriptedModel) -> Sandboxd:

@@ -17,6 +17,11 @@ from harness import (
     running,
     turn_of,
 )
+from identity_provider import eventually
+
+from sandboxd.conversation import WARM_UP_TITLE
+
+pytestmark = pytest.mark.facts
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,7 @@ def test_the_default_is_a_provider_with_a_key(sandboxd: Sandboxd) -> None:
 
 def test_the_warm_up_is_over_once_there_is_a_way_out(sandboxd: Sandboxd, model: ScriptedModel) -> None:
     """Its model cannot be talked to; that fails at once and calls nobody."""
+    eventually(lambda: WARM_UP_TITLE not in [session["title"] for session in sandboxd.call("GET", "/session").json()])
     model.requests.clear()
 
     with sandboxd.events() as lines:

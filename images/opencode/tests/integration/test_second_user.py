@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from attacks import SEARCH
 from harness import ANTHROPIC_KEY, API_KEY, NODE_MODULES, OPENAI_KEY, ScriptedModel, Start, turn_of
 
 AGENT = 61_234
@@ -41,44 +42,6 @@ def test_the_agent_is_kept_from_sandboxd(start: Start, model: ScriptedModel) -> 
         assert {AGENT} == {
             (sandboxd.directory / path).stat().st_uid for path in ("workspace", "home", "workspace/mine", "home/mine")
         }
-
-
-SEARCH = r"""
-import os, re, subprocess, sys
-from pathlib import Path
-
-KEYS = [bytes.fromhex(key) for key in sys.argv[1:]]
-
-def read(path):
-    try:
-        return Path(path).read_bytes()
-    except OSError:
-        return b""
-
-seen = dict.fromkeys(("environment", "processes", "files", "api", "proxy"), b"")
-seen["environment"] = "".join(f"{name}={value}" for name, value in os.environ.items()).encode()
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    environment = read(f"/proc/{pid}/environ")
-    seen["processes"] += environment + (read(f"/proc/{pid}/cmdline") if environment else b"")
-for root in (os.environ["HOME"], os.getcwd()):
-    for folder, _, files in os.walk(root):
-        seen["files"] += b"".join(read(os.path.join(folder, name)) for name in files)
-config = seen["processes"]
-password = re.search(rb"OPENCODE_SERVER_PASSWORD=([^\0]+)", config)[1].decode()
-port = re.search(rb"serve[^-]--hostname[^-]+--port[^0-9]([0-9]+)", config)[1].decode()
-
-def curl(*arguments):
-    return subprocess.run(["curl", "-si", "-m", "3", *arguments], capture_output=True).stdout
-
-for path in ("/config", "/config/providers"):
-    seen["api"] += curl("-u", f"opencode:{password}", f"http://127.0.0.1:{port}{path}")
-base = re.search(rb'"baseURL":\s*"(http://127.0.0.1:[0-9]+/[^/"]+)/', config)[1].decode()
-body = '{"model":"x","messages":[{"role":"user","content":"hi"}]}'
-for path in ("anthropic/messages", "openai-api/responses", "default/chat/completions", "anthropic/files"):
-    seen["proxy"] += curl("-d", body, "-H", "content-type: application/json", f"{base}/{path}")
-for place, content in seen.items():
-    print(place, len(content) > 100, any(key in content for key in KEYS))
-"""
 
 
 def test_no_key_can_be_printed_by_a_command(start: Start, model: ScriptedModel) -> None:

@@ -11,6 +11,8 @@ from harness import Sandboxd, ScriptedModel, answer_of
 from identity_provider import Attempt, IdentityProvider, credentials, eventually
 from turns import asked, model_of, restarts, turn_under_way
 
+pytestmark = pytest.mark.facts
+
 
 @pytest.fixture
 def sandboxd(online: Sandboxd, model: ScriptedModel) -> Sandboxd:

@@ -20,6 +20,8 @@ from identity_provider import (
 )
 from turns import asked, errors, model_of, restarts
 
+pytestmark = pytest.mark.facts
+
 AGENT = 61_234
 
 

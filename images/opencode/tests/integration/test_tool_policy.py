@@ -10,6 +10,8 @@ import pytest
 from harness import ControlPlane, Sandboxd, ScriptedModel, running
 from turns import asked, restarts, turn_under_way
 
+pytestmark = pytest.mark.facts
+
 versions = itertools.count(1)
 
 

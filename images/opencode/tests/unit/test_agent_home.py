@@ -24,6 +24,19 @@ def test_directories_are_made_for_the_owner_alone(home: AgentHome) -> None:
     assert json.loads(package.read_text()) == {"dependencies": {"mine": "1"}}
 
 
+def test_the_plugin_package_is_led_to_where_there_is_one(tmp_path: Path) -> None:
+    """The agent's tools find it without a network; without one a placeholder spares OpenCode the attempt."""
+    packages = tmp_path / "packages"
+    (packages / "@opencode-ai" / "plugin").mkdir(parents=True)
+    for name, given in (("with", packages), ("without", tmp_path / "nowhere")):
+        directory = tmp_path / name
+        AgentHome(workspace=directory, home=directory / "home", uid=0, gid=0, packages=given).prepare()
+
+    found = {name: tmp_path / name / "home" / ".config" / "opencode" / "node_modules" for name in ("with", "without")}
+    assert (found["with"] / "@opencode-ai" / "plugin").is_dir()
+    assert not list(found["without"].iterdir())
+
+
 def test_nothing_is_written_through_links_the_agent_left(home: AgentHome, tmp_path: Path) -> None:
     """A restored home is the agent's work; root must not follow where it points."""
     elsewhere = tmp_path / "elsewhere"

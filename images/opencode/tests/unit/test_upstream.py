@@ -43,19 +43,21 @@ def unreachable(_: httpx.Request) -> httpx.Response:
 
 
 async def test_a_warm_up_is_answered_without_a_model() -> None:
-    """One short, whole answer, while it lasts; then nothing answers in a model's place."""
+    """One short, whole answer, while it lasts; what else is asked then, or later, is refused."""
     proxy = ModelProxy(port=9, client=httpx.AsyncClient(transport=httpx.MockTransport(unreachable)))
     proxy.open({"default": way_out()})
     url = f"{proxy.base_url(WARM_UP)}/chat/completions"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(create_model_app(proxy))) as client:
-        with proxy.warming():
-            answer = await client.post(url, json={})
-        later = await client.post(url, json={})
+        with proxy.warming() as text:
+            answer = await client.post(url, json={"messages": [{"role": "user", "content": text}]})
+            beside = await client.post(url, json={"messages": [{"role": "user", "content": "warm up"}]})
+        later = await client.post(url, json={"messages": [{"role": "user", "content": text}]})
 
     lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
     assert lines[-1] == "[DONE]"
     assert [json.loads(line)["choices"][0]["finish_reason"] for line in lines[:-1]] == [None, "stop"]
-    assert (later.status_code, later.json()["error"]["message"]) == (404, "no model is configured")
+    for refused in (beside, later):
+        assert (refused.status_code, refused.json()["error"]["message"]) == (404, "no model is configured")
 
 
 async def test_the_key_is_put_in_place_of_what_opencode_sends() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from threadbox.errors import AppError, SandboxUnavailableError
 
@@ -37,7 +37,9 @@ class Access(BaseModel):
     """
     How to call a running sandbox: its address, a use token and how many seconds that lives.
 
-    ``codex`` is told by ensure for a turn; None: the thread has no grant.
+    ``codex`` is told by ensure for a turn; None: the thread has no grant. ``phases`` is how many milliseconds each
+    phase of the start took that the caller has waited for, ``ends_at`` (epoch seconds) when the sandbox will have
+    become too old, if that is soon.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,16 +50,19 @@ class Access(BaseModel):
     generation: int
     session_id: str
     codex: Codex | None = None
+    phases: dict[str, int] = Field(default_factory=dict)
+    ends_at: int | None = None
 
 
 class Starting(BaseModel):
-    """How far a start has come."""
+    """How far a start has come; ``phases`` is how many milliseconds each phase took that is over."""
 
     model_config = ConfigDict(frozen=True)
 
     state: str
     detail: str
     generation: int
+    phases: dict[str, int] = Field(default_factory=dict)
 
 
 class Disconnected(BaseModel):
@@ -66,6 +71,14 @@ class Disconnected(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     removed: bool
+
+
+class Forgotten(BaseModel):
+    """How many versions of a thread's workspace and conversation were kept, and are no more."""
+
+    model_config = ConfigDict(frozen=True)
+
+    removed: int
 
 
 class Resealed(BaseModel):
@@ -90,7 +103,7 @@ class Refusal(BaseModel):
 
 
 class Reply(BaseModel):
-    """Exactly one of the seven."""
+    """Exactly one of the eight."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -101,6 +114,7 @@ class Reply(BaseModel):
     disconnected: Disconnected | None = None
     configured: bool = False
     resealed: Resealed | None = None
+    forgotten: Forgotten | None = None
 
     @classmethod
     def of_ensure(cls, answer: Access | Starting) -> "Reply":
@@ -190,6 +204,17 @@ class SandboxControlClient:
         """
         reply = self._invoke(operation="disconnect", thread_id=thread_id)
         return reply.disconnected is not None and reply.disconnected.removed
+
+    def forget(self, thread_id: str) -> int:
+        """
+        Delete what is kept of the thread's sandboxes, and return how many versions that were.
+
+        Raises:
+            OpenCodeError: the sandbox that runs would go on saving; nothing was deleted then.
+            SandboxUnavailableError: they cannot be deleted just now, or sandbox_ctl does not answer.
+        """
+        reply = self._invoke(operation="forget", thread_id=thread_id)
+        return reply.forgotten.removed if reply.forgotten else 0
 
     def configure(self, thread_id: str) -> None:
         """

@@ -3,12 +3,15 @@ Everything that can go wrong, in one tree.
 
 * AppError                       internal
   + InvalidRequestError          invalid_request
+    - CheckoutFailedError        checkout_failed
   + UnauthorizedError            unauthorized
   + ForbiddenError               forbidden
     - SigninDeniedError          signin_denied
     - SandboxNotEnabledError     sandbox_not_enabled
   + NotFoundError                not_found
     - NoSigninError              no_signin
+    - NoExecError                no_exec
+    - NoFileError                no_file
   + ConflictError                conflict
     - TurnTakenError             turn_taken
     - StaleGenerationError       stale_generation
@@ -18,11 +21,14 @@ Everything that can go wrong, in one tree.
     - AccountMismatchError       account_mismatch
     - MethodUnavailableError     method_unavailable
     - ReconnectRequiredError     reconnect_required
+    - PathConflictError          path_conflict
+    - NoSpaceError               no_space
   + TooLargeError                too_large
   + RateLimitedError             rate_limited
   + OpenCodeError                opencode_error
     - SandboxLostError           sandbox_lost
     - ProviderUnreachableError   provider_unreachable
+    - TransferFailedError        transfer_failed
     - ModelError                 model_failed
       . ModelUnauthorizedError   model_unauthorized
       . ModelRateLimitedError    model_rate_limited
@@ -55,6 +61,12 @@ class InvalidRequestError(AppError):
     """The request does not fit its model."""
 
     code = "invalid_request"
+
+
+class CheckoutFailedError(InvalidRequestError):
+    """Git could not check out what was asked for; ``details.reason`` says why in a word (docs/control.md)."""
+
+    code = "checkout_failed"
 
 
 class UnauthorizedError(AppError):
@@ -91,6 +103,18 @@ class NoSigninError(NotFoundError):
     """The thread has no such sign-in."""
 
     code = "no_signin"
+
+
+class NoExecError(NotFoundError):
+    """There is no such command, or not any more: it ended long ago, or with its sandbox."""
+
+    code = "no_exec"
+
+
+class NoFileError(NotFoundError):
+    """There is no file, or no directory, at this path of the workspace."""
+
+    code = "no_file"
 
 
 class ConflictError(AppError):
@@ -147,6 +171,18 @@ class ReconnectRequiredError(ConflictError):
     code = "reconnect_required"
 
 
+class PathConflictError(ConflictError):
+    """What is at this path of the workspace, or above it, does not allow it: a link, a directory or none."""
+
+    code = "path_conflict"
+
+
+class NoSpaceError(ConflictError):
+    """The sandbox's disk is full."""
+
+    code = "no_space"
+
+
 class TooLargeError(AppError):
     """The body or message is over its limit."""
 
@@ -175,6 +211,12 @@ class ProviderUnreachableError(OpenCodeError):
     """The identity provider cannot be reached from the sandbox, or refuses to begin a sign-in."""
 
     code = "provider_unreachable"
+
+
+class TransferFailedError(OpenCodeError):
+    """A file could not be moved between the sandbox and the bucket; nothing of it was put into its place."""
+
+    code = "transfer_failed"
 
 
 class ModelError(OpenCodeError):

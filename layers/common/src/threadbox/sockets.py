@@ -3,25 +3,30 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
 from threadbox.clock import unix_time
+from threadbox.connections import ConnectionsClient
 from threadbox.errors import RateLimitedError
 from threadbox.queries import beginning, pages
 from threadbox.telemetry import logger
-from threadbox.updates import outlasting, update_if
+from threadbox.updates import outlasting, transact, update_if
 
 if TYPE_CHECKING:
-    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 
 # As long as API Gateway waits for the function that lets a connection in; until that has answered, posts to it are
 # answered with 410, as if it were gone.
 OPENING_SECONDS = 30
+MOST = 10
+LONGEST = 2 * 3600 + 300
+"""API Gateway ends a connection after two hours."""
+RETRY_AFTER = 30
+ROOM_TRIES = 5
 
 
 class Socket(BaseModel):
@@ -53,31 +58,41 @@ class SocketStore:
     Every change raises the version on the thread's ``TURN`` item, which a running turn reads with each renewal of
     its lease: so it learns of new sockets without asking. What they ask of it has its place there too, and finds it
     made.
+
+    A thread has *per_thread* of them at most: the item ``SOCKETS`` has the ids of all, and is written with each.
     """
 
     table: "Table"
+    per_thread: int = MOST
     now: Callable[[], float] = unix_time
 
     def create(self, socket: Socket) -> None:
-        """Store a new connection."""
+        """
+        Store a new connection.
+
+        Raises:
+            RateLimitedError: the thread has as many as may be.
+        """
         row = {**socket.model_dump(exclude={"thread_id"}), "opened_at": int(self.now())}
-        self.table.meta.client.transact_write_items(
-            TransactItems=[
-                {
-                    "Put": {
-                        "TableName": self.table.name,
-                        "Item": {**_key(socket.thread_id, socket.connection_id), **row},
-                    }
-                },
-                {
-                    "Put": {
-                        "TableName": self.table.name,
-                        "Item": {**_connection_key(socket.connection_id), **row, "of": socket.thread_id},
-                    }
-                },
-            ]
-        )
-        self._raise_version(socket.thread_id)
+        connection = {**_connection_key(socket.connection_id), **row, "of": socket.thread_id}
+        counted: Any = {
+            "TableName": self.table.name,
+            "Key": _count_key(socket.thread_id),
+            "UpdateExpression": "ADD connections :id",
+            "ConditionExpression": "attribute_not_exists(connections) OR size(connections) < :most",
+            "ExpressionAttributeValues": {":id": {socket.connection_id}, ":most": self.per_thread},
+        }
+        writes: list[TransactWriteItemTypeDef] = [
+            {"Update": counted},
+            {"Put": {"TableName": self.table.name, "Item": {**_key(socket.thread_id, socket.connection_id), **row}}},
+            {"Put": {"TableName": self.table.name, "Item": connection}},
+        ]
+        for _ in range(ROOM_TRIES):
+            if not transact(self.table, writes):
+                self._raise_version(socket.thread_id)
+                return
+            self._make_room(socket.thread_id)
+        raise _full()
 
     def find(self, connection_id: str) -> Socket | None:
         """Return the connection's row, or None when it is closed or revoked."""
@@ -98,7 +113,37 @@ class SocketStore:
         """Remove a connection; removing it again changes nothing."""
         self.table.delete_item(Key=_key(thread_id, connection_id))
         self.table.delete_item(Key=_connection_key(connection_id))
+        self._count_out(thread_id, {connection_id})
         self._raise_version(thread_id)
+
+    def _make_room(self, thread_id: str) -> None:
+        """
+        Drop those whose time is over, which API Gateway did not tell of.
+
+        Raises:
+            RateLimitedError: there are none.
+        """
+        item = self.table.get_item(Key=_count_key(thread_id), ConsistentRead=True).get("Item", {})
+        counted: Any = item.get("connections", set())
+        if len(counted) < self.per_thread:
+            return
+        alive = {socket.connection_id for socket in self.list(thread_id) if self.now() - socket.opened_at < LONGEST}
+        over = counted - alive
+        if not over:
+            raise _full()
+        for connection_id in over:
+            self.table.delete_item(Key=_key(thread_id, connection_id))
+            self.table.delete_item(Key=_connection_key(connection_id))
+        self._count_out(thread_id, over)
+
+    def _count_out(self, thread_id: str, connection_ids: set[str]) -> None:
+        update_if(
+            self.table,
+            _count_key(thread_id),
+            update="DELETE connections :ids",
+            condition="attribute_exists(connections)",
+            values={":ids": connection_ids},
+        )
 
     def _raise_version(self, thread_id: str) -> None:
         write = partial(
@@ -108,38 +153,6 @@ class SocketStore:
             ExpressionAttributeValues={":none": {}, ":one": 1},
         )
         outlasting(self.table, write)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionsClient:
-    """Posts through ``@connections``."""
-
-    client: "ApiGatewayManagementApiClient"
-
-    def post(self, connection_id: str, frame: str) -> bool:
-        """
-        Post one frame; False when the connection is gone.
-
-        Raises:
-            RateLimitedError: the connection's buffer is full, or API Gateway throttles or cannot be reached.
-        """
-        try:
-            self.client.post_to_connection(ConnectionId=connection_id, Data=frame.encode())
-        except self.client.exceptions.GoneException:
-            return False
-        except (ClientError, BotoCoreError) as exc:
-            raise RateLimitedError("The connection takes no frames just now.") from exc
-        return True
-
-    def close(self, connection_id: str) -> bool:
-        """Close a connection; False when it was gone, or is not there yet. A failure is left to its limits."""
-        try:
-            self.client.delete_connection(ConnectionId=connection_id)
-        except self.client.exceptions.GoneException:
-            return False
-        except (ClientError, BotoCoreError):
-            logger.warning("connection not closed", connection_id=connection_id)
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +184,16 @@ class SocketBroadcast:
         return taken
 
 
+def _full() -> RateLimitedError:
+    return RateLimitedError("This thread is open in too many places already.", retry_after=RETRY_AFTER)
+
+
 def _key(thread_id: str, connection_id: str) -> dict[str, str]:
     return {"thread_id": thread_id, "sk": f"SOCK#{connection_id}"}
+
+
+def _count_key(thread_id: str) -> dict[str, str]:
+    return {"thread_id": thread_id, "sk": "SOCKETS"}
 
 
 def _connection_key(connection_id: str) -> dict[str, str]:

@@ -3,16 +3,20 @@
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from random import random
+from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadbox.errors import ConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 TRIES = 12
+PAUSE = 0.02
 
 T = TypeVar("T")
 
@@ -61,4 +65,35 @@ def outlasting(table: "Table", write: Callable[[], T]) -> T:
     for _ in range(TRIES):
         with suppress(table.meta.client.exceptions.TransactionConflictException):
             return write()
+    raise ConflictError("Too much is going on here just now. Please try again.", retry_after=1)
+
+
+def transact(
+    table: "Table",
+    writes: "Sequence[TransactWriteItemTypeDef]",
+    *,
+    pause: Callable[[float], None] = sleep,
+) -> set[int]:
+    """
+    Write all or nothing; return which of *writes* were refused by their conditions, none when all was written.
+
+    While other transactions have one of the items in hand it is tried again, after a moment that grows.
+
+    Raises:
+        ConflictError: there was one every time.
+    """
+    client = table.meta.client
+    for attempt in range(TRIES):
+        try:
+            client.transact_write_items(TransactItems=writes)
+        except client.exceptions.TransactionCanceledException as exc:
+            codes = [reason.get("Code", "None") for reason in exc.response["CancellationReasons"]]
+            refused = {place for place, code in enumerate(codes) if code == "ConditionalCheckFailed"}
+            if refused:
+                return refused
+        except client.exceptions.TransactionInProgressException:
+            pass
+        else:
+            return set()
+        pause(random() * PAUSE * (attempt + 1))  # noqa: S311 - so that those who met do not meet again
     raise ConflictError("Too much is going on here just now. Please try again.", retry_after=1)

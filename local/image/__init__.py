@@ -1,0 +1,1 @@
+"""The sandbox's image without docker: its Dockerfile's steps run in a Debian chroot."""
