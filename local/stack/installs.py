@@ -73,6 +73,7 @@ def installs() -> dict[str, Install]:
     found = [
         _environment("ministack", CHECKOUT / "local" / "ministack", CHECKOUT / ".local" / "ministack"),
         _environment("sam", CHECKOUT / "local" / "sam", CHECKOUT / ".local" / "sam"),
+        _environment("lint", CHECKOUT / "local" / "lint", CHECKOUT / ".local" / "lint"),
         _environment("sandboxd", image, image / ".venv"),
         Install(
             name="opencode",
