@@ -7,7 +7,7 @@ PY := .venv/bin/python
 export UV_LINK_MODE ?= copy
 
 # Each has a lock of its own.
-PROJECTS := . images/opencode local/ministack local/sam
+PROJECTS := . images/opencode local/lint local/ministack local/sam
 # What the layer is made of, and what sandboxd promises, as derived from the sources.
 EXPORT = $(UV) export --quiet --frozen --package threadbox --package chat --package oauth-proxy --package sandbox-ctl \
 	--no-dev --no-emit-workspace --no-header
@@ -67,11 +67,12 @@ bench: tools ## times, calls and memory against bare OpenCode; ARGS=--quick: a s
 	@$(PY) -m bench $(ARGS)
 
 check: tools ## ruff, mypy, template, locks, OpenAPI, page
-	@$(PY) -m local.stack install sandboxd opencode page-packages
+	@$(PY) -m local.stack install sandboxd opencode page-packages sam
 	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check .
 	@$(PY) -m mypy local layers functions bench operate
 	@cd images/opencode && ../../$(UV) run --quiet --locked mypy
 	@.venv/bin/cfn-lint template.yaml
+	@SAM_CLI_TELEMETRY=0 .local/sam/bin/sam validate --lint --region us-east-1 --template template.yaml > /dev/null
 	@for project in $(PROJECTS); do $(UV) lock --quiet --check --project $$project; done
 	@diff <($(EXPORT)) layers/common/requirements.txt
 	@diff <($(SANDBOXD_API)) images/opencode/openapi.json

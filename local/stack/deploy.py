@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 from botocore.exceptions import ClientError
 
-from local.stack.aws_clients import DUMMY, REGION, client
+from local.stack.aws_clients import DUMMY, REGION, client, signed
 from local.stack.installs import UV, run
 from local.stack.layout import CHECKOUT, Layout, fingerprint
 from local.stack.ports import Ports
@@ -125,6 +125,8 @@ class Deployment:
                 "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
                 "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
                 "AllowedOrigins": f"http://127.0.0.1:{self._ports['web']},http://localhost:{self._ports['web']}",
+                # There is no network in the embedded AWS, and no need of one.
+                "Egress": "own",
                 "EcsEndpointUrl": f"http://127.0.0.1:{self._ports['ecs']}",
                 "WebAppUrl": f"http://127.0.0.1:{self._ports['web']}/",
                 "ConnectionsUrl": f"http://127.0.0.1:{self._ports['gateway']}/_aws/execute-api/threadbox-ws/live",
@@ -160,7 +162,9 @@ class Deployment:
         """Give the HTTP API the CORS configuration that the template gave it: the embedded AWS keeps it unread."""
         apis = self._client("apigatewayv2")
         for api in apis.get_apis()["Items"]:
-            kept = httpx.get(f"{self._url}/v2/apis/{api['ApiId']}", trust_env=False).raise_for_status().json()
+            url = f"{self._url}/v2/apis/{api['ApiId']}"
+            answer = httpx.get(url, headers=signed("GET", url, "apigateway"), trust_env=False)
+            kept = answer.raise_for_status().json()
             # As the template has it (AllowOrigins) until this was done once, as the API has it (allowOrigins) then.
             cors = {name[0].upper() + name[1:]: value for name, value in kept.get("corsConfiguration", {}).items()}
             if cors:

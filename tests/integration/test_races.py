@@ -55,7 +55,9 @@ def thread_id():
 
 @pytest.fixture
 def service(stack, table, ecs, thread_id):
-    launcher = FargateLauncher(ecs=ecs, cluster=stack.outputs["ClusterArn"], subnets=[], security_group="")
+    launcher = FargateLauncher(
+        ecs=ecs, cluster=stack.outputs["ClusterArn"], subnets=[], security_group="", public_address=True
+    )
     controlling = Controlling(table, launcher=launcher, daemon=FakeDaemon(ready=False), models=lambda: MODELS)
     yield replace(controlling.service, task_definition="threadbox-sandbox")
     for task in tasks(stack, ecs, thread_id):

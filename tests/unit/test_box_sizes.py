@@ -65,7 +65,7 @@ def test_run_task_is_told(controlling):
     """Processor and memory are overrides of the task, which stand beside those of the container."""
     controlling.service.ensure("t", scope="turn", size="small")
     ecs = boto3.client("ecs", endpoint_url="http://127.0.0.1:1")
-    launcher = FargateLauncher(ecs=ecs, cluster="c", subnets=[], security_group="")
+    launcher = FargateLauncher(ecs=ecs, cluster="c", subnets=[], security_group="", public_address=True)
     called = {}
     ecs.meta.events.register("before-parameter-build.ecs.RunTask", lambda params, **_: called.update(params))
     with Stubber(ecs) as stub:

@@ -32,7 +32,7 @@ def ecs():
 
 @pytest.fixture
 def launcher(ecs):
-    return FargateLauncher(ecs=ecs, cluster="c", subnets=["subnet-1"], security_group="sg-1")
+    return FargateLauncher(ecs=ecs, cluster="c", subnets=["subnet-1"], security_group="sg-1", public_address=True)
 
 
 def expected(token):

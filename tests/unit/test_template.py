@@ -1,6 +1,7 @@
 """What the template says must be what the code reads."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ SETTINGS = {
     "functions/sandbox_ctl/src": SandboxCtlSettings,
 }
 MACHINE = Path(__file__).parents[2] / "statemachines" / "signin.asl.json"
+SAMCONFIG = Path(__file__).parents[2] / "samconfig.toml"
 READ_BY_LIBRARIES = ("POWERTOOLS_", "AWS_")
 
 
@@ -182,15 +184,15 @@ def test_what_outlives_sandboxes_is_sandbox_ctls_alone(template):
 
 
 def test_bodies_are_written_where_turns_end_and_read_where_they_are_shown(template):
-    """In this bucket only; of the others only sandbox_ctl has anything to do with S3."""
+    """In this bucket only, and the socket's function ends turns, too; of the others only sandbox_ctl uses S3."""
     allowed = _allowed(template, "s3:")
     del allowed["SandboxCtlFunction"]
     used = {name: {a for s in statements for a in _actions(s)} for name, statements in allowed.items() if statements}
     reads, writes = {"s3:GetObject", "s3:DeleteObject", "s3:ListBucket"}, {"s3:PutObject", "s3:DeleteObject"}
     assert {
         "ChatHttpFunction": reads,
-        "ChatSocketFunction": reads,
-        "ChatTurnFunction": writes,
+        "ChatSocketFunction": reads | writes,
+        "ChatTurnFunction": writes | {"s3:GetObject"},
         "ChatRecoverFunction": writes,
     } == used
     assert all("BodiesBucket" in str(s["Resource"]) for statements in allowed.values() for s in statements)
@@ -240,6 +242,79 @@ def test_row_that_does_not_open_raises_an_alarm(template):
     alarm = template["Resources"]["VaultUnreadableAlarm"]["Properties"]
     namespace = template["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
     assert (namespace, "VaultUnreadable", 1) == (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"])
+
+
+def test_every_function_has_its_logs_for_as_long_as_the_stack_says(template):
+    """Lambda would make the group itself, and keep it for ever."""
+    groups = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Logs::LogGroup"]
+    kept = {properties["LogGroupName"]["Sub"]: properties["RetentionInDays"] for properties in groups}
+
+    assert {"{'Ref': 'LogDays'}"} == {str(days) for days in kept.values()}
+    for name, properties in functions(template).items():
+        assert f"/aws/lambda/{properties['FunctionName']['Sub']}" in kept, name
+
+
+def test_every_function_has_an_alarm_for_its_errors(template):
+    """Whatever it dies of, somebody learns of it."""
+    alarms = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    watched = [
+        dimension["Value"]
+        for alarm in alarms
+        if (alarm.get("Namespace"), alarm.get("MetricName")) == ("AWS/Lambda", "Errors")
+        for dimension in alarm["Dimensions"]
+        if dimension["Name"] == "FunctionName"
+    ]
+    for name, properties in functions(template).items():
+        assert {"Ref": name} in watched or properties["FunctionName"] in watched, name
+
+
+def test_table_of_prod_cannot_be_deleted_and_is_never_replaced(template):
+    """Neither with the stack nor by a change of it; what was written is there for every second of 35 days."""
+    table = template["Resources"]["Table"]
+    properties = table["Properties"]
+
+    assert {"If": ["IsProd", True, False]} == properties["DeletionProtectionEnabled"]
+    assert {"Equals": [{"Ref": "Environment"}, "prod"]} == template["Conditions"]["IsProd"]
+    assert ("Retain", True) == (
+        table["UpdateReplacePolicy"],
+        properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+    )
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_each_environment_is_deployed_as_what_it_is(template, environment):
+    """By its table of samconfig.toml, into a stack of its own."""
+    deploy = tomllib.loads(SAMCONFIG.read_text())[environment]["deploy"]["parameters"]
+    assert environment in template["Parameters"]["Environment"]["AllowedValues"]
+    assert f"Environment={environment}" in deploy["parameter_overrides"]
+    assert f"threadbox-{environment}" == deploy["stack_name"]
+
+
+def test_parameters_say_what_they_are_and_what_they_may_be(template):
+    """Each stands in a group of the console's form; what it may be is a list, a pattern or a bound."""
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    assert sorted(template["Parameters"]) == sorted(shown)
+    free = {"AllowedOrigins", "FunctionSubnets", "ModelName", "SandboxImage"}
+    for name, parameter in template["Parameters"].items():
+        assert parameter["Description"], name
+        assert name in free or {"AllowedValues", "AllowedPattern", "MinValue"} & parameter.keys(), name
+
+
+def test_outputs_say_what_they_are(template):
+    """They are read by people who have never seen the template."""
+    assert [] == [name for name, output in template["Outputs"].items() if not output.get("Description")]
+
+
+def test_images_tags_are_never_moved_and_old_images_go(template):
+    """What a tag named it names for ever."""
+    repository = template["Resources"]["SandboxRepository"]["Properties"]
+    (rule,) = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+    assert ("IMMUTABLE", True) == (
+        repository["ImageTagMutability"],
+        repository["ImageScanningConfiguration"]["ScanOnPush"],
+    )
+    assert ("expire", "imageCountMoreThan") == (rule["action"]["type"], rule["selection"]["countType"])
 
 
 def _allowed(template, prefix):

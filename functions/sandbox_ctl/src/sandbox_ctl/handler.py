@@ -94,6 +94,7 @@ launcher = FargateLauncher(
     cluster=settings.cluster,
     subnets=settings.subnets,
     security_group=settings.sandbox_security_group,
+    public_address=settings.sandbox_public_address,
 )
 kms = boto3.client("kms", config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"}))
 sealer = Sealer(kms=kms, key_id=settings.vault_key_arn)

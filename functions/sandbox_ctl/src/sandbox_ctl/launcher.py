@@ -76,6 +76,8 @@ class FargateLauncher:
     cluster: str
     subnets: list[str]
     security_group: str
+    public_address: bool
+    """Whether a task gets one: in a public subnet it has no other way out, in a private one it has no use for it."""
 
     def launch(self, sandbox: Sandbox) -> str:
         """
@@ -163,7 +165,7 @@ class FargateLauncher:
             "awsvpcConfiguration": {
                 "subnets": self.subnets,
                 "securityGroups": groups,
-                "assignPublicIp": "ENABLED",
+                "assignPublicIp": "ENABLED" if self.public_address else "DISABLED",
             }
         }
 

@@ -16,6 +16,7 @@ class Settings(BaseSettings):
     task_definition: str
     sandbox_subnets: str
     sandbox_security_group: str
+    sandbox_public_address: bool
     sandbox_sizes: str
     sandbox_size: str
     sandboxes_per_user: int

@@ -7,7 +7,7 @@ thread's hash, so that no thread can name another one's; the bucket forgets them
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
 
 from pydantic import BaseModel, Field, StringConstraints
@@ -100,7 +100,7 @@ class TransferService:
         order = _Transfer(path=_file(path), url=self._url("get_object", _key(thread_id, upload_id)))
         return self.workspaces.call(thread_id, "POST", "/sandboxd/transfers/in", Stored, order, seconds=SECONDS)
 
-    def _url(self, method: str, key: str, **more: Any) -> str:
+    def _url(self, method: Literal["get_object", "put_object"], key: str, **more: Any) -> str:
         params = {"Bucket": self.bucket, "Key": key, **more}
         return self.s3().generate_presigned_url(method, Params=params, ExpiresIn=URL_SECONDS)
 
