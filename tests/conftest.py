@@ -61,8 +61,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stack_state(request: pytest.FixtureRequest) -> Path:
     """The running stack's directory of state."""
-    if "THREADBOX_TEST_STACK" in os.environ:
-        return ROOT / ".local" / "stack"
+    given = os.environ.get("THREADBOX_TEST_STACK")
+    if given is not None:
+        # The default stack's file lies beside its state, another's in it.
+        default = ROOT / ".local" / "stack"
+        return default if Path(given).resolve() == default.with_suffix(".json") else Path(given).parent
     each = request.config.getoption("stack_each")
     return STATES / (os.environ.get("PYTEST_XDIST_WORKER", "alone") if each else "shared")
 

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from local.gateway.errors import IntegrationError, IntegrationRefusedError, IntegrationTimeoutError
-from local.stack.aws_clients import DUMMY, REGION
+from local.stack.aws_clients import signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +33,7 @@ class FunctionsClient:
         url, body = f"{self.http.base_url}{path}", json.dumps(event)
         try:
             async with asyncio.timeout(self.seconds):
-                answer = await self.http.post(url, content=body, headers=_signed(url, body))
+                answer = await self.http.post(url, content=body, headers=signed("POST", url, "lambda", body))
         except TimeoutError as error:
             raise IntegrationTimeoutError from error
         except httpx.HTTPError as error:
@@ -52,9 +49,3 @@ class FunctionsClient:
         if not isinstance(result, dict) or not isinstance(result.get("statusCode"), int):
             raise IntegrationError
         return result
-
-
-def _signed(url: str, body: str) -> dict[str, str]:
-    request = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
-    SigV4Auth(Credentials(DUMMY, DUMMY), "lambda", REGION).add_auth(request)
-    return dict(request.headers.items())

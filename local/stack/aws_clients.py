@@ -5,7 +5,10 @@ from typing import Any
 
 import boto3
 import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 REGION = "us-east-1"
 DUMMY = "test"
@@ -34,6 +37,13 @@ def table(name: str, url: str) -> Any:
         endpoint_url=url, region_name=REGION, aws_access_key_id=DUMMY, aws_secret_access_key=DUMMY, config=CONFIG,
     )  # fmt: skip
     return tables.Table(name)
+
+
+def signed(method: str, url: str, service: str, body: str = "") -> dict[str, str]:
+    """The headers of a request that is sent without boto3, JSON if it has a body."""
+    request = AWSRequest(method, url, {"Content-Type": "application/json"} if body else {}, body)
+    SigV4Auth(Credentials(DUMMY, DUMMY), service, REGION).add_auth(request)
+    return dict(request.headers.items())
 
 
 def _session() -> boto3.Session:

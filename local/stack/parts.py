@@ -18,7 +18,7 @@ STOP_ORDER = ("web", "edge", "gateway", "model", "idp", "ecs", "aws")
 """The embedded AWS last: until then it takes what the others have to tell it."""
 
 
-def aws(layout: Layout, ports: Ports) -> Part:
+def aws(layout: Layout, ports: Ports, settings: Settings) -> Part:
     """MiniStack: every AWS service but the running of tasks."""
     state = layout.state / "ministack"
     environment = layout.clean_environment() | {
@@ -37,6 +37,8 @@ def aws(layout: Layout, ports: Ports) -> Part:
         "IOT_MTLS_ENABLED": "0",
         # It would look for containers of its own in the developer's docker.
         "DOCKER_HOST": f"unix://{state}/no-docker.sock",
+        # Functions act by their roles then; whoever else has our own key is the account's root.
+        "AUTH": str(settings.threadbox_enforce_iam).lower(),
     }
     python = layout.tools / "ministack" / "bin" / "python"
     return _part(

@@ -14,6 +14,8 @@ class Settings(BaseSettings):
     threadbox_state: Path | None = None
     """Another state directory: another stack."""
     threadbox_port_base: int | None = Field(default=None, ge=1024, le=65000)
+    threadbox_enforce_iam: bool = False
+    """Let functions do in the embedded AWS what their roles allow, and nothing else."""
     model_base_url: str | None = None
     """An OpenAI-compatible endpoint, ending in /v1, to use instead of the demo model."""
     model_api_key: SecretStr | None = None

@@ -104,7 +104,7 @@ def _add_functions(
         return file
 
     ministack = steps.add("embedded AWS: packages", lambda: install["ministack"].do(layout))
-    aws = steps.add("embedded AWS", lambda: _start_aws(layout, ports, processes), after=[ministack])
+    aws = steps.add("embedded AWS", lambda: _start_aws(layout, settings, ports, processes), after=[ministack])
     # Before the ECS, for sandboxes trust its certificate from their start.
     idp = steps.add("identity provider", lambda: _start_idp(layout, settings, ports, processes))
     ecs = steps.add("local ECS", lambda: processes.start(parts.ecs(layout, ports, settings)), after=[aws, idp])
@@ -115,11 +115,11 @@ def _add_functions(
     return stack
 
 
-def _start_aws(layout: Layout, ports: Ports, processes: Processes) -> None:
+def _start_aws(layout: Layout, settings: Settings, ports: Ports, processes: Processes) -> None:
     if processes.find("aws") is None:
         # The unpacked code of functions, of which a killed one leaves as much as there was.
         shutil.rmtree(layout.state / "tmp", ignore_errors=True)
-    processes.start(parts.aws(layout, ports))
+    processes.start(parts.aws(layout, ports, settings))
 
 
 def _start_idp(layout: Layout, settings: Settings, ports: Ports, processes: Processes) -> None:

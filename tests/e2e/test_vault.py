@@ -51,7 +51,7 @@ def test_command_seals_what_is_not_current(connected, stack, stack_state):
     table = boto3.resource("dynamodb", endpoint_url=stack.aws_url).Table(stack.outputs["TableName"])
     key = {"thread_id": connected.thread.name, "sk": "GRANT#openai"}
     before = table.get_item(Key=key)["Item"]
-    state = {} if "THREADBOX_TEST_STACK" in os.environ else {"THREADBOX_STATE": str(stack_state)}
+    state = {} if stack_state == ROOT / ".local" / "stack" else {"THREADBOX_STATE": str(stack_state)}
     command = [sys.executable, "-m", "operate.reseal", "--env", "local"]
     done = subprocess.run(
         command, env=os.environ | state, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False

@@ -45,6 +45,6 @@ def test_parts_know_nothing_of_the_developers_environment(tmp_path, monkeypatch)
     place, ports, settings = Layout.of(tmp_path), Ports(21000), Settings()
 
     started = (parts.ecs(place, ports, settings), parts.idp(place, ports, settings))
-    for part in (parts.aws(place, ports), parts.gateway(place, ports), parts.model(place, ports), *started):
+    for part in (parts.aws(place, ports, settings), parts.gateway(place, ports), parts.model(place, ports), *started):
         assert "canary" not in part.environment.values()
         assert part.environment["HOME"].startswith(str(tmp_path))
