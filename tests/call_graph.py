@@ -24,14 +24,14 @@ from mypy.nodes import (
     Expression,
     FuncDef,
     MemberExpr,
-    NameExpr,
+    Node,
     OverloadedFuncDef,
     RefExpr,
     StrExpr,
     TypeInfo,
+    Var,
 )
 from mypy.options import Options
-from mypy.traverser import TraverserVisitor
 from mypy.types import CallableType, Instance, LiteralType, Type, TypeType, TypeVarType, UnionType, get_proper_type
 
 from tests.stacks import ROOT
@@ -40,6 +40,9 @@ SOURCES = ("layers/common", "functions/chat", "functions/oauth_proxy", "function
 STUBS = "mypy_boto3_"
 TRANSACTED = ("Put", "Update", "Delete", "ConditionCheck")
 """What a transaction of DynamoDB's may write, each of which is allowed by itself."""
+
+ELSEWHERE = {"node", "info", "def_var", "original_def", "analyzed", "corresponding_argument", "expanded"}
+"""What a node of mypy's has from other places: what a name means, what was made of it."""
 
 
 class AwsCall(NamedTuple):
@@ -98,43 +101,43 @@ class CallGraph:
             return
         for name in names:
             collector = _Collector(self._types, self._classes)
-            statement.accept(collector)
+            collector.look_at(statement)
             self._refers[name or where] |= collector.refers
             self._calls[name or where] |= collector.calls
 
 
-class _Collector(TraverserVisitor):
-    """Gathers what a statement refers to."""
+class _Collector:
+    """Gathers what a statement refers to. Not a visitor of mypy's: those are compiled, and cannot be inherited from."""
 
     def __init__(self, types: dict[Expression, Type], classes: dict[str, TypeInfo]) -> None:
-        super().__init__()
         self._types = types
         self._classes = classes
         self.refers: set[str] = set()
         self.calls: set[AwsCall] = set()
 
-    def visit_name_expr(self, o: NameExpr) -> None:
-        self._refer(o)
+    def look_at(self, statement: Node) -> None:
+        """Gather from the statement and all that is in it."""
+        for node in _within(statement):
+            if isinstance(node, RefExpr):
+                self._refer(node)
+            if isinstance(node, MemberExpr):
+                self._member(node)
+            elif isinstance(node, CallExpr):
+                self._call(node)
+            elif isinstance(node, DictExpr):
+                said = {key.value for key, _ in node.items if isinstance(key, StrExpr)}
+                self.calls |= {AwsCall("dynamodb", kind) for kind in said & set(TRANSACTED)}
 
-    def visit_member_expr(self, o: MemberExpr) -> None:
-        super().visit_member_expr(o)
-        self._refer(o)
+    def _member(self, o: MemberExpr) -> None:
         for info in self._infos(o.expr):
             if (service := _service(info)) is not None:
                 self.calls.add(AwsCall(service, o.name))
             self.refers |= set(self._members(info, o.name))
 
-    def visit_call_expr(self, o: CallExpr) -> None:
-        super().visit_call_expr(o)
+    def _call(self, o: CallExpr) -> None:
         if isinstance(o.callee, MemberExpr) and o.callee.name in {"get_paginator", "generate_presigned_url"}:
             for service in filter(None, map(_service, self._infos(o.callee.expr))):
                 self.calls |= {AwsCall(service, name) for name in self._said(o.args[0])}
-
-    def visit_dict_expr(self, o: DictExpr) -> None:
-        super().visit_dict_expr(o)
-        for key, _ in o.items:
-            if isinstance(key, StrExpr) and key.value in TRANSACTED:
-                self.calls.add(AwsCall("dynamodb", key.value))
 
     def _refer(self, expression: RefExpr) -> None:
         name = expression.fullname
@@ -148,7 +151,11 @@ class _Collector(TraverserVisitor):
 
     def _infos(self, expression: Expression) -> Iterator[TypeInfo]:
         """The classes that an expression may be of."""
-        yield from _infos(self._types.get(expression))
+        kind = self._types.get(expression)
+        if kind is None and isinstance(expression, RefExpr) and isinstance(expression.node, Var):
+            # What stands in an annotation (Depends) is not looked at as an expression.
+            kind = expression.node.type
+        yield from _infos(kind)
 
     def _members(self, info: TypeInfo, name: str) -> Iterator[str]:
         """The methods that may be meant by a name of that class: its own, a parent's, a descendant's, a protocol's."""
@@ -157,7 +164,7 @@ class _Collector(TraverserVisitor):
                 yield f"{parent.fullname}.{name}"
                 break
         for other in self._classes.values():
-            if name in other.names and (info in other.mro or info.is_protocol):
+            if name in other.names and (info in other.mro or (info.is_protocol and _has_all(other, info))):
                 yield f"{other.fullname}.{name}"
 
     def _said(self, expression: Expression) -> set[str]:
@@ -168,6 +175,28 @@ class _Collector(TraverserVisitor):
         kinds = [get_proper_type(item) for item in kind.items] if isinstance(kind, UnionType) else [kind]
         assert all(isinstance(item, LiteralType) for item in kinds), f"what {expression} may be is not said by its type"
         return {str(item.value) for item in kinds if isinstance(item, LiteralType)}
+
+
+def _has_all(info: TypeInfo, protocol: TypeInfo) -> bool:
+    """Whether a class has what the protocol asks for, by name."""
+    return all(info.get(name) is not None for name in protocol.protocol_members)
+
+
+def _within(node: Node) -> Iterator[Node]:
+    """A node and all that is written in it."""
+    yield node
+    attributes = {name for cls in type(node).__mro__ for name in getattr(cls, "__mypyc_attrs__", ())}
+    for name in attributes - ELSEWHERE:
+        for inner in _nodes(getattr(node, name, None)):
+            yield from _within(inner)
+
+
+def _nodes(value: object) -> Iterator[Node]:
+    if isinstance(value, Node) and not isinstance(value, TypeInfo):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _nodes(item)
 
 
 def _service(info: TypeInfo) -> str | None:

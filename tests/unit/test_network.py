@@ -138,8 +138,8 @@ def test_what_functions_call_over_ipv6_is_asked_for_by_a_name_that_has_such_addr
     posts = "https://abc.execute-api.eu-central-1.amazonaws.com/live"
     assert posts == called("apigatewaymanagementapi", endpoint_url=posts)
     signed = Session().create_client("s3", region_name="eu-central-1", config=Config(signature_version="s3v4"))
-    url = signed.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
-    assert url.startswith("https://b.s3.dualstack.eu-central-1.amazonaws.com/k?")
+    url = signed.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "k"})
+    assert url.startswith("https://bucket.s3.dualstack.eu-central-1.amazonaws.com/k?")
 
 
 def test_functions_may_speak_ipv6_where_it_is_their_only_way(template):
@@ -151,4 +151,5 @@ def test_functions_may_speak_ipv6_where_it_is_their_only_way(template):
             assert {"If": ["IsDualstack", True, False]} == config["Ipv6AllowedForDualStack"], name
             assert [{"Ref": "FunctionsGroup"}] == config["SecurityGroupIds"], name
             made = [{"Ref": "FunctionSubnetA"}, {"Ref": "FunctionSubnetB"}]
-            assert {"If": ["MakesVpc", made, {"Ref": "FunctionSubnets"}]} == config["SubnetIds"], name
+            given = {"Split": [",", {"Ref": "FunctionSubnets"}]}
+            assert {"If": ["MakesVpc", made, given]} == config["SubnetIds"], name

@@ -295,7 +295,7 @@ def test_parameters_say_what_they_are_and_what_they_may_be(template):
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     shown = [name for group in groups for name in group["Parameters"]]
     assert sorted(template["Parameters"]) == sorted(shown)
-    free = {"AllowedOrigins", "FunctionSubnets", "ModelName", "SandboxImage"}
+    free = {"AllowedOrigins", "ModelName", "SandboxImage"}
     for name, parameter in template["Parameters"].items():
         assert parameter["Description"], name
         assert name in free or {"AllowedValues", "AllowedPattern", "MinValue"} & parameter.keys(), name
