@@ -8,6 +8,8 @@ export UV_LINK_MODE ?= copy
 
 # Each has a lock of its own.
 PROJECTS := . images/opencode local/lint local/ministack local/sam
+# What runs on AWS, and what operators run there.
+BANDIT := functions layers images/opencode/src operate
 # What the layer is made of, and what sandboxd promises, as derived from the sources.
 EXPORT = $(UV) export --quiet --frozen --package threadbox --package chat --package oauth-proxy --package sandbox-ctl \
 	--no-dev --no-emit-workspace --no-header
@@ -66,13 +68,15 @@ opencode-contract: tools ## what we rely on, asked of a version of OpenCode: mak
 bench: tools ## times, calls and memory against bare OpenCode; ARGS=--quick: a small run
 	@$(PY) -m bench $(ARGS)
 
-check: tools ## ruff, mypy, template, locks, OpenAPI, page
-	@$(PY) -m local.stack install sandboxd opencode page-packages sam
+check: tools ## ruff, mypy, template, what is not safe, locks, OpenAPI, page
+	@$(PY) -m local.stack install sandboxd opencode page-packages sam lint
 	@$(PY) -m ruff check --quiet . && $(PY) -m ruff format --quiet --check .
 	@$(PY) -m mypy local layers functions bench operate
 	@cd images/opencode && ../../$(UV) run --quiet --locked mypy
 	@.venv/bin/cfn-lint template.yaml
 	@SAM_CLI_TELEMETRY=0 .local/sam/bin/sam validate --lint --region us-east-1 --template template.yaml > /dev/null
+	@.local/lint/bin/checkov --config-file local/lint/checkov.yaml
+	@.local/lint/bin/bandit --quiet -ll --recursive $(BANDIT)
 	@for project in $(PROJECTS); do $(UV) lock --quiet --check --project $$project; done
 	@diff <($(EXPORT)) layers/common/requirements.txt
 	@diff <($(SANDBOXD_API)) images/opencode/openapi.json

@@ -15,7 +15,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SANDBOXD_", frozen=True, extra="ignore", populate_by_name=True)
 
-    host: str = "0.0.0.0"
+    host: str = "0.0.0.0"  # nosec B104 - a container listens on every address
     port: int = 4096
     call_keys: dict[str, str] = Field(min_length=1)
     """Key id to base64url of a raw Ed25519 public key: who may call."""
