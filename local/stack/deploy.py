@@ -18,7 +18,7 @@ from local.stack.layout import CHECKOUT, Layout, fingerprint
 from local.stack.ports import Ports
 from local.stack.processes import PartFailedError, wait_until
 from local.stack.settings import Settings
-from local.stack.template import TEMPLATE
+from local.stack.template import TEMPLATE, read_template
 
 STACK = "threadbox"
 BUCKET = "threadbox-local-artifacts"
@@ -90,10 +90,8 @@ class Deployment:
         s3 = self._client("s3")
         with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
             s3.create_bucket(Bucket=BUCKET)
-        template = TEMPLATE.read_text()
-        described = self._client("cloudformation").get_template_summary(TemplateBody=template)["Parameters"]
         # Said all, for an update keeps the last value of what it is not told.
-        defaults = {parameter["ParameterKey"]: parameter.get("DefaultValue", "") for parameter in described}
+        defaults = {name: str(said.get("Default", "")) for name, said in read_template()["Parameters"].items()}
         command = (
             *("deploy", "--template", str(self._layout.build / "template.yaml"), "--stack-name", STACK),
             *("--s3-bucket", BUCKET, "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
