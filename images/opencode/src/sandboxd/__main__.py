@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from sandboxd import kernel, own_user
 from sandboxd.app import create_app
+from sandboxd.calls import FORMAT, stamp
 from sandboxd.contract import ExitCode
 from sandboxd.identity import IdentityError, get_task_arn
 from sandboxd.listener import bind_socket, listening
@@ -48,7 +49,9 @@ async def run(settings: Settings) -> ExitCode:
 
 def main() -> ExitCode:
     """Read the settings, become sandboxd's own user, close this process to the agent, run."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    output = logging.StreamHandler()
+    output.addFilter(stamp)
+    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=[output])
     for chatty in ("httpx", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from sandboxd.activity import CountRequests
+from sandboxd.calls import LogCalls
 from sandboxd.contract import Bind, ExitCode, Policy, Status
 from sandboxd.errors import (
     ForbiddenError,
@@ -68,6 +69,7 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.add_middleware(CountRequests, of=sandbox)
+    app.add_middleware(LogCalls)
     app.add_middleware(CallGate, verifier=verifier, binding=sandbox, body_bytes=body_bytes)
     app.add_exception_handler(SandboxdError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

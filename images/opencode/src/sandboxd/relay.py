@@ -6,12 +6,14 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from sandboxd.calls import HEADER
+
 HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
      "transfer-encoding", "upgrade")
 )  # fmt: skip
 """Headers that belong to one connection (RFC 9110, 7.6.1)."""
-_NOT_PASSED_ON = HOP_BY_HOP | {"host", "authorization", "x-api-key", "cookie"}
+_NOT_PASSED_ON = HOP_BY_HOP | {"host", "authorization", "x-api-key", "cookie", HEADER}
 _NOT_PASSED_BACK = HOP_BY_HOP | {"www-authenticate", "set-cookie", "date", "server"}
 
 
