@@ -355,6 +355,16 @@ class FakeConnections:
 
 
 @dataclass
+class FakeAudit:
+    """The audit trail: what was recorded, of which thread and by whom, in order."""
+
+    lines: list[tuple[str, str, str, dict[str, str | int]]] = field(default_factory=list)
+
+    def record(self, action: str, *, thread_id: str, user_id: str, **details: str | int) -> None:
+        self.lines.append((action, thread_id, user_id, details))
+
+
+@dataclass
 class FakeDispatcher:
     """The asynchronous invokes that were made."""
 

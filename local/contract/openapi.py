@@ -22,7 +22,7 @@ def apps() -> list[FastAPI]:
     admission = Admission(sessions=NOTHING, threads=NOTHING)
     return [
         create_chat(NOTHING, NOTHING, NOTHING),
-        create_sandbox_ctl(NOTHING, NOTHING, NOTHING, sessions=NOTHING, threads=NOTHING),
+        create_sandbox_ctl(NOTHING, NOTHING, NOTHING, sessions=NOTHING, threads=NOTHING, audit=NOTHING),
         create_oauth_proxy(NOTHING, NOTHING, NOTHING, admission=admission, hop_seconds=0, web_app_url=""),
     ]
 

@@ -171,7 +171,7 @@ class FakeCodex:
             self.signin = self.look(thread_id).model_copy(update={"status": Status.CANCELLED})
         return self.look(thread_id)
 
-    def disconnect(self, _: str) -> bool:
+    def disconnect(self, _: str, *, user_id: str) -> bool:
         """As AttemptService."""
         removed, self.account_id, self.reconnect_required = self.account_id is not None, None, False
         return removed

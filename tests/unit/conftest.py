@@ -1,5 +1,7 @@
 """The table of template.yaml, in moto, and what stands on it."""
 
+import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import boto3
@@ -10,10 +12,43 @@ from chat.bodies import BodyStore
 from chat.cuts import CutStore
 from chat.messages import MessageStore
 from chat.turns import TurnStore
-from tests.fakes import FaultyKms
+from tests.fakes import FakeAudit, FaultyKms
+from threadbox.telemetry import correlate, logger
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+
+
+@pytest.fixture(autouse=True)
+def uncorrelated() -> None:
+    """No test has the correlation id of the one before."""
+    correlate(None)
+
+
+class _Stdout:
+    """Whatever sys.stdout is: capsys has another one for each phase of a test."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@pytest.fixture
+def output(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """Returns what a function would have put out since it was asked last: its log and its metrics."""
+    handler = logger.registered_handler
+    # Not setStream, which flushes the one before: that was some other test's, and is closed.
+    before, handler.stream = handler.stream, _Stdout()
+    yield lambda: capsys.readouterr().out
+    handler.stream = before
+
+
+@pytest.fixture
+def audit() -> FakeAudit:
+    """What was recorded of who did what."""
+    return FakeAudit()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from oauth_proxy.signin import Signin
 from oauth_proxy.signins import SigninStore
 from oauth_proxy.steps import Step, WaitingSteps
 from tests.asgi import AsgiClient
-from tests.fakes import FakeConnections, FakeControl, FakeSigninSandbox, FaultyKms, secret
+from tests.fakes import FakeAudit, FakeConnections, FakeControl, FakeSigninSandbox, FaultyKms, secret
 from threadbox.grants import GrantStore
 from threadbox.notices import Notices
 from threadbox.sessions import SessionVerifier
@@ -54,6 +54,7 @@ class SigningIn:
     connections: FakeConnections = field(default_factory=FakeConnections)
     machine: FakeMachine = field(default_factory=FakeMachine)
     pauses: list[float] = field(default_factory=list)
+    audit: FakeAudit = field(default_factory=FakeAudit)
 
     def __post_init__(self) -> None:
         # Tokens are verified by the real clock, and looked at again by this one.
@@ -67,6 +68,7 @@ class SigningIn:
             control=self.control,
             sandbox=self.sandbox.client(),
             notices=Notices(broadcast=SocketBroadcast(store=self.sockets, connections=self.connections)),
+            audit=self.audit,
             now=self.clock,
         )
         self.kms = FaultyKms(boto3.client("kms"))

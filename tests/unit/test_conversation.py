@@ -15,7 +15,7 @@ from chat.returning import Returning
 from chat.routes import SocketRoutes
 from chat.turn import Ask, Attachment, TurnState
 from chat.turns import TAKEOVERS, TurnStore
-from tests.fakes import FakeAgent, FakeConnections, FakeDispatcher, begin, secret, session
+from tests.fakes import FakeAgent, FakeAudit, FakeConnections, FakeDispatcher, begin, secret, session
 from threadbox.errors import AppError, RateLimitedError
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import OPENING_SECONDS, SocketBroadcast, SocketStore
@@ -28,6 +28,7 @@ class World:
     """The socket routes over one table."""
 
     def __init__(self, table, clock, messages, cuts):
+        self.audit = FakeAudit()
         self.connections = FakeConnections()
         self.dispatcher = FakeDispatcher()
         self.turns = TurnStore(table=table, now=clock)
@@ -65,6 +66,7 @@ class World:
                 dispatcher=self.dispatcher,
                 recovery=self.recovery,
                 agent=self.agent,
+                audit=self.audit,
             )
         )
 
@@ -102,6 +104,7 @@ def test_connect_needs_a_token_for_the_thread(world):
     assert world.event("$connect", "c2", queryStringParameters={"thread": "a/b", "token": "x"}) == 401
     assert world.connect("c2", user="somebody else") == 403
     assert [socket.connection_id for socket in world.sockets.list("t")] == ["c1"]
+    assert [("socket_opened", "t", "u", {})] == world.audit.lines
 
 
 def test_question_is_stored_and_its_turn_dispatched(world):

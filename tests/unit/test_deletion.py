@@ -30,7 +30,7 @@ def control_stop(thread_id):
 
 
 @pytest.fixture
-def deletion(table, bodies, clock, control):
+def deletion(table, bodies, clock, control, audit):
     return ThreadDeletion(
         table=table,
         bodies=bodies,
@@ -39,6 +39,7 @@ def deletion(table, bodies, clock, control):
         sockets=SocketStore(table=table),
         connections=FakeConnections(),
         control=control,
+        audit=audit,
     )
 
 
@@ -110,3 +111,12 @@ def test_nothing_is_removed_while_the_sandbox_cannot_be_stopped(deletion, thread
     with pytest.raises(ConflictError):
         deletion.delete("t", token=token())
     assert before == table.scan()["Count"]
+
+
+def test_who_deleted_the_thread_is_recorded_before_it_is_gone(deletion, thread, audit):
+    """Also when something fails on the way; not who may not."""
+    with pytest.raises(ForbiddenError):
+        deletion.delete("t", token=token(user="bob"))
+    deletion.delete("t", token=token())
+
+    assert [("thread_deleted", "t", "u", {})] == audit.lines

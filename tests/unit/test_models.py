@@ -13,7 +13,7 @@ from sandbox_ctl.models import KnownProviders, Model, ModelAccess, usable_keys
 from sandbox_ctl.offers import OfferService
 from tests.asgi import AsgiClient
 from tests.controlling import Controlling
-from tests.fakes import FakeDaemon
+from tests.fakes import FakeAudit, FakeDaemon
 from threadbox.errors import OpenCodeError, SandboxUnavailableError
 from threadbox.policies import Policy
 from threadbox.threads import ThreadStore
@@ -181,7 +181,9 @@ def test_the_route_is_the_owners(offers, service, table, launcher):
     """Another user gets nothing, and the answer has the four fields."""
     service.ensure("t", scope="turn")
     launcher.runs("arn:task/1")
-    client = AsgiClient(create_app(service, offers, None, sessions=OneUser(), threads=ThreadStore(table=table)))
+    client = AsgiClient(
+        create_app(service, offers, None, sessions=OneUser(), threads=ThreadStore(table=table), audit=FakeAudit())
+    )
 
     mine = client.request("GET", "/api/sandbox/t/models", headers={"authorization": "Bearer ann"})
     other = client.request("GET", "/api/sandbox/t/models", headers={"authorization": "Bearer bob"})
@@ -192,7 +194,9 @@ def test_the_route_is_the_owners(offers, service, table, launcher):
 
 def test_a_sandbox_that_is_late_is_a_503_that_says_when_to_come_again(offers, service, table):
     """A page can wait for it by itself."""
-    client = AsgiClient(create_app(service, offers, None, sessions=OneUser(), threads=ThreadStore(table=table)))
+    client = AsgiClient(
+        create_app(service, offers, None, sessions=OneUser(), threads=ThreadStore(table=table), audit=FakeAudit())
+    )
 
     late = client.request("GET", "/api/sandbox/t/models", headers={"authorization": "Bearer ann"})
 

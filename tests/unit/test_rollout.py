@@ -11,7 +11,7 @@ from sandbox_ctl.rollout import FLAGS_SECONDS, SANDBOXES, Rollout
 from sandbox_ctl.rollout import STOPPED as KILLED
 from tests.asgi import AsgiClient
 from tests.controlling import OWNER, Controlling
-from tests.fakes import FakeAppConfig
+from tests.fakes import FakeAppConfig, FakeAudit
 from threadbox.control import Access, Starting
 from threadbox.errors import RolloutUnreadableError, SandboxNotEnabledError
 from threadbox.sessions import Session
@@ -159,7 +159,9 @@ def test_routes_that_would_start_one_say_why_not(controlling, flags, status, cod
     """With a code of its own; the sandbox's status can be read as ever."""
     controlling.appconfig.flags = flags
     offers = OfferService(sandboxes=controlling.service, daemon=controlling.daemon)
-    app = create_app(controlling.service, offers, None, sessions=Sessions(), threads=controlling.threads)
+    app = create_app(
+        controlling.service, offers, None, sessions=Sessions(), threads=controlling.threads, audit=FakeAudit()
+    )
     client = AsgiClient(app)
 
     answer = client.request(method, path)

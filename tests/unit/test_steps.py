@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from oauth_proxy.signin import Status
 from oauth_proxy.steps import STORE_PAUSE
-from tests.unit.signing_in import THREAD, SigningIn
+from tests.unit.signing_in import THREAD, USER, SigningIn
 
 
 @pytest.fixture
@@ -43,6 +43,19 @@ def test_approval_is_stored_then_accepted_then_told(signing_in):
     assert ("connected", True) == (signing_in.row().status, signing_in.row().settled)
     assert (1, 0) == (signing_in.sandbox.count("POST", "accept"), signing_in.sandbox.count("DELETE", ""))
     assert ["pending", "pending", "connected"] == signing_in.told()
+
+
+def test_who_connected_and_disconnected_is_recorded(signing_in):
+    """Once it is stored; and before it is taken back."""
+    signing_in.sandbox.status = "approved"
+    signing_in.step("wait")
+    signing_in.step("wait")
+    signing_in.call("DELETE", "")
+
+    assert [
+        ("codex_connected", THREAD, USER, {"replaced": False}),
+        ("codex_disconnected", THREAD, USER, {}),
+    ] == signing_in.audit.lines
 
 
 def test_tokens_are_sealed_and_nowhere_else(signing_in, table):

@@ -133,10 +133,10 @@ def control():
 
 
 @pytest.fixture
-def call(controlling, control):
+def call(controlling, control, audit):
     """Calls the route as a user: ``call("POST", {"policy": "none"})``."""
     service = ToolPolicyService(
-        sessions=Sessions(), threads=controlling.threads, policies=controlling.policies, control=control
+        sessions=Sessions(), threads=controlling.threads, policies=controlling.policies, control=control, audit=audit
     )
     http = AsgiClient(create_app(None, None, service))
 
@@ -177,3 +177,12 @@ def test_only_the_owner_may(call, control, method, body):
     """Look or change."""
     answer = call(method, body, user="bob")
     assert (403, "forbidden", []) == (answer.status_code, answer.json()["code"], control.configured)
+
+
+def test_who_changed_the_policy_is_recorded(call, audit):
+    """To which; who was refused, or only looked, is not there."""
+    call("POST", {"policy": "none"})
+    call("GET")
+    call("POST", {"policy": "read-only"}, user="bob")
+
+    assert [("tool_policy_changed", "t", OWNER, {"policy": "none"})] == audit.lines

@@ -79,7 +79,7 @@ def s3():
 
 
 @pytest.fixture
-def app(controlling, sandbox, clock, table, pausing, s3):
+def app(controlling, sandbox, clock, table, pausing, s3, audit):
     workspaces = WorkspaceClient(
         sandboxes=controlling.service,
         http=httpx.Client(transport=httpx.MockTransport(sandbox)),
@@ -94,7 +94,7 @@ def app(controlling, sandbox, clock, table, pausing, s3):
         transfers=TransferService(workspaces=workspaces, s3=lambda: s3, bucket="bucket", new_id=lambda: "f" * 32),
         checkouts=CheckoutService(workspaces=workspaces, rate=rate, new_id=lambda: "e" * 32),
     )
-    return create_app(controlling.service, None, services, sessions=OneUser(), threads=controlling.threads)
+    return create_app(controlling.service, None, services, sessions=OneUser(), threads=controlling.threads, audit=audit)
 
 
 @pytest.fixture
@@ -133,6 +133,24 @@ def test_command_in_the_background_is_known_by_an_id(running, sandbox, http):
     assert (3600, "e" * 32) == (sandbox.bodies()[0]["timeout_seconds"], sandbox.bodies()[0]["exec_id"])
     assert b"after=1.2&wait=20" == sandbox.calls[1].url.query
     assert ("running", "ended") == (seen.json()["status"], killed.json()["status"])
+
+
+def test_who_ran_a_command_is_recorded_and_not_which(running, sandbox, http, audit):
+    """Running, killing and checking out, by whom and in which thread; a stop too. Looking is nothing."""
+    sandbox.answers["POST /sandboxd/exec"] = (202, STATE)
+    path = f"/sandboxd/exec/{'e' * 32}"
+    sandbox.answers |= {f"GET {path}": (200, STATE), f"DELETE {path}": (200, {**STATE, "status": "ended"})}
+    http("POST", "exec", json={"command": "secret-command"}, headers={"prefer": "respond-async"})
+    http("GET", f"exec/{'e' * 32}")
+    http("DELETE", f"exec/{'e' * 32}")
+    http("POST", "git/checkout", json={"url": "https://example.org/secret.git"}, headers={"prefer": "respond-async"})
+    http("POST", "exec", json={"command": "make"}, user="bob")
+
+    assert [
+        ("command_run", "t", "ann", {"background": True}),
+        ("command_killed", "t", "ann", {"exec_id": "e" * 32}),
+        ("checkout_run", "t", "ann", {"background": True}),
+    ] == audit.lines
 
 
 def test_command_is_not_looked_for_where_no_sandbox_runs(sandbox, http, controlling):

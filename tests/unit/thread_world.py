@@ -25,7 +25,7 @@ from chat.opencode import Line
 from chat.recovery import Recovery
 from chat.running import TurnRunner, _Run
 from chat.turns import TurnStore
-from tests.fakes import FakeAgent, FakeConnections, FakeControl, FakeDispatcher, secret
+from tests.fakes import FakeAgent, FakeAudit, FakeConnections, FakeControl, FakeDispatcher, secret
 from tests.unit.interleaving import Interruptible, Loop
 from tests.unit.tabs import Tab
 from threadbox.errors import UnauthorizedError
@@ -216,6 +216,7 @@ class World:
             dispatcher=self.dispatcher,
             recovery=self.recovery,
             agent=FakeAgent(),
+            audit=FakeAudit(),
         )
 
     def _runner(self, life):

@@ -12,12 +12,13 @@ from chat.clearing import Clearing
 from chat.dispatch import TurnDispatcher
 from chat.messages import MessageStore
 from chat.recovery import Recovery
-from chat.turn import TurnState
+from chat.turn import TurnState, correlation_of
 from chat.turns import Submitted, TurnStore
+from threadbox.audit import AuditTrail
 from threadbox.errors import AppError, ConflictError, InvalidRequestError, OpenCodeError, UnauthorizedError
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, Socket, SocketBroadcast, SocketStore
-from threadbox.telemetry import logger
+from threadbox.telemetry import correlate, logger
 from threadbox.threads import ThreadStore
 
 
@@ -38,6 +39,7 @@ class Conversation:
     dispatcher: TurnDispatcher
     recovery: Recovery
     agent: Agent
+    audit: AuditTrail
 
     def connect(self, connection_id: str, *, thread_id: str, token: str, client_id: str = "") -> None:
         """
@@ -51,6 +53,8 @@ class Conversation:
         self.sockets.create(
             Socket(thread_id=thread_id, connection_id=connection_id, user_id=session.user_id, client_id=client_id)
         )
+        logger.info("socket opened", thread_id=thread_id, connection_id=connection_id)
+        self.audit.record("socket_opened", thread_id=thread_id, user_id=session.user_id)
         turn = self.turns.find(thread_id)
         if turn is not None and turn.missed_by(client_id):
             self.dispatcher.dispatch_return(turn, connection_id)
@@ -98,9 +102,11 @@ class Conversation:
             self.connections.post(connection_id, answer)
 
     def _ask(self, socket: Socket, frame: frames.ChatRequest) -> None:
+        correlate(correlation_of(frame.id))
         if frame.url is not None and not socket.older:
             self.sockets.note_older(socket)
         submission = self.asking.submit(socket, frame)
+        logger.info("turn requested", thread_id=socket.thread_id, request_id=frame.id, result=submission.result.value)
         if submission.displaced is not None:
             self.broadcast.post(socket.thread_id, frames.done(submission.displaced, "aborted"))
         if submission.result == Submitted.CLAIMED:

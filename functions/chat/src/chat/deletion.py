@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chat.bodies import BodyStore
 from chat.claims import running_key
+from threadbox.audit import AuditTrail
 from threadbox.control import SandboxControlClient
 from threadbox.identifiers import thread_hash
 from threadbox.queries import pages, partition
@@ -32,6 +33,7 @@ class ThreadDeletion:
     sockets: SocketStore
     connections: ConnectionsClient
     control: SandboxControlClient
+    audit: AuditTrail
 
     def delete(self, thread_id: str, *, token: str) -> dict[str, int]:
         """
@@ -50,6 +52,7 @@ class ThreadDeletion:
         """
         session = self.sessions.verify(token, thread_id=thread_id)
         self.threads.claim(thread_id, user_id=session.user_id)
+        self.audit.record("thread_deleted", thread_id=thread_id, user_id=session.user_id)
         memory = self.control.forget(thread_id)
         self.control.stop(thread_id)
         grants = int(self.control.disconnect(thread_id))

@@ -5,6 +5,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import httpx
@@ -32,13 +33,15 @@ from chat.routes import SocketRoutes
 from chat.running import TurnRunner
 from chat.settings import Settings
 from chat.tool_policy import ToolPolicyService
+from chat.turn import correlation_of
 from chat.turns import TurnStore
+from threadbox.audit import LOGS_CONFIG, AuditTrail
 from threadbox.control import SandboxControlClient
 from threadbox.policies import PolicyStore
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
-from threadbox.telemetry import logger
+from threadbox.telemetry import correlate, logger
 from threadbox.threads import ThreadStore
 
 # What a turn leaves of its function's time to store the answer and say goodbye.
@@ -75,6 +78,11 @@ def sandbox_http() -> httpx.AsyncClient:
     return httpx.AsyncClient(verify=tls, trust_env=False)
 
 
+audit = AuditTrail(
+    client=cache(lambda: boto3.client("logs", config=LOGS_CONFIG)),
+    group=settings.audit_log_group,
+    stream=f"chat/{uuid4().hex}",
+)
 agent = Agent(control=control, http=sandbox_http)
 attachments = AttachmentStore(table=table)
 returning = Returning(sockets=sockets, turns=turns, messages=messages, attachments=attachments, connections=connections)
@@ -93,8 +101,11 @@ _http = Mangum(
             sockets=sockets,
             connections=connections,
             control=control,
+            audit=audit,
         ),
-        ToolPolicyService(sessions=sessions, threads=threads, policies=PolicyStore(table=table), control=control),
+        ToolPolicyService(
+            sessions=sessions, threads=threads, policies=PolicyStore(table=table), control=control, audit=audit
+        ),
     ),
     lifespan="off",
 )
@@ -113,6 +124,7 @@ _socket = SocketRoutes(
         dispatcher=dispatcher,
         recovery=recovery,
         agent=agent,
+        audit=audit,
     )
 )
 
@@ -120,18 +132,21 @@ _socket = SocketRoutes(
 @logger.inject_lambda_context(clear_state=True)
 def http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a request of the HTTP API."""
+    correlate(context.aws_request_id)
     return _http(event, context)
 
 
 @logger.inject_lambda_context(clear_state=True)
-def socket(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda passes it
+def socket(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Act on an event of the WebSocket API."""
+    correlate(context.aws_request_id)
     return _socket.handle(event)
 
 
 @logger.inject_lambda_context(clear_state=True)
 def turn(event: dict[str, Any], context: LambdaContext) -> None:
     """Run the turn that was claimed, or see to a socket whose client came back; invoked asynchronously."""
+    correlate(correlation_of(event["request_id"]))
     if "connection_id" in event:
         returning.see_to(event["thread_id"], event["request_id"], event["connection_id"])
         return
@@ -157,8 +172,9 @@ async def _run_turn(thread_id: str, request_id: str, invocation: str, seconds: f
 
 
 @logger.inject_lambda_context(clear_state=True)
-def recover(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes it
+def recover(event: dict[str, Any], context: LambdaContext) -> None:
     """See to a turn whose function failed (its failure destination), or to all whose lease ran out (the schedule)."""
+    correlate(context.aws_request_id)
     failed = event.get("requestPayload")
     if failed is None:
         recovery.sweep()

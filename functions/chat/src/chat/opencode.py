@@ -11,6 +11,7 @@ import httpx
 from chat.turn import Ask
 from threadbox.control import Access
 from threadbox.errors import OpenCodeError
+from threadbox.telemetry import correlation_headers
 
 SILENCE = 12
 CALL_TIMEOUT = 20
@@ -150,7 +151,7 @@ class OpenCodeClient:
 
 
 def _headers(access: Access) -> dict[str, str]:
-    return {"Authorization": f"Bearer {access.token}"}
+    return {"Authorization": f"Bearer {access.token}", **correlation_headers()}
 
 
 def _parsed(text: str) -> Any:

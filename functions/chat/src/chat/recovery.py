@@ -7,12 +7,14 @@ from chat import frames
 from chat.agent import Agent
 from chat.dispatch import TurnDispatcher
 from chat.messages import MessageStore, UIMessage
-from chat.turn import Turn, TurnState
+from chat.outcomes import turn_ended
+from chat.turn import Turn, TurnState, correlation_of
 from chat.turns import TurnStore
 from threadbox.clock import unix_time
 from threadbox.errors import AppError, RateLimitedError
+from threadbox.measures import count
 from threadbox.sockets import SocketBroadcast
-from threadbox.telemetry import logger
+from threadbox.telemetry import correlate, logger
 
 ATTEMPTS = 5
 
@@ -45,6 +47,7 @@ class Recovery:
 
     def go_on(self, thread_id: str, request_id: str, *, failed: str | None = None) -> None:
         """Have another function go on with a turn; when too many have died, end it."""
+        correlate(correlation_of(request_id))
         turn = self.turns.requeue(thread_id, request_id, failed=failed)
         if turn is None:
             spent = self.turns.give_up(thread_id, request_id, failed=failed)
@@ -52,6 +55,7 @@ class Recovery:
                 self._end(spent, interrupted())
             return
         logger.warning("turn goes on", thread_id=thread_id, request_id=request_id, takeovers=turn.takeovers)
+        count("TurnTakeovers")
         try:
             self.dispatcher.dispatch(thread_id, request_id, turn.invocation)
         except RateLimitedError:
@@ -67,7 +71,7 @@ class Recovery:
     def _end(self, turn: Turn, error: AppError) -> None:
         """Stop the agent, keep what it said, tell everybody, and begin what stands behind."""
         thread_id, request_id = turn.thread_id, turn.request_id
-        logger.warning("turn interrupted", thread_id=thread_id, request_id=request_id)
+        logger.warning("turn interrupted", thread_id=thread_id, request_id=request_id, code=error.code)
         parts = self.agent.partial(turn)
         if parts:
             # Refused where the answer was stored already, or its question is gone.
@@ -81,6 +85,7 @@ class Recovery:
                 self.broadcast.post(thread_id, frames.cleared(), but=turn.cleared_by)
             ended = self.turns.end(turn, "error")
             if ended is not None:
+                turn_ended(turn, "error", now=self.now(), error=error)
                 if ended.state == TurnState.QUEUED:
                     self.dispatcher.dispatch(thread_id, ended.request_id, ended.invocation)
                 return

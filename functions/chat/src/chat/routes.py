@@ -11,6 +11,7 @@ from chat.conversation import Conversation
 from threadbox.edge import http_status
 from threadbox.errors import AppError, UnauthorizedError
 from threadbox.identifiers import ThreadId
+from threadbox.measures import count
 from threadbox.telemetry import logger
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class SocketRoutes:
             "$default": self._default,
         }
         context = event["requestContext"]
+        logger.append_keys(connection_id=context["connectionId"])
         try:
             routes[context["routeKey"]](context["connectionId"], event)
         except AppError as error:
@@ -57,6 +59,7 @@ class SocketRoutes:
             return {"statusCode": http_status(error)}
         except Exception:  # noqa: BLE001 - the boundary: API Gateway would show the text of what escapes
             logger.exception("unhandled", route=context["routeKey"])
+            count("Unhandled")
             return {"statusCode": HTTPStatus.INTERNAL_SERVER_ERROR}
         return {"statusCode": HTTPStatus.OK}
 

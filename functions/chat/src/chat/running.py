@@ -27,6 +27,7 @@ from chat.forgetting import Forgetting
 from chat.messages import MessageStore, UIMessage
 from chat.opencode import OpenCodeClient, SilentError
 from chat.outbox import Outbox
+from chat.outcomes import first_token, frames_posted, turn_ended
 from chat.parts import Chunk
 from chat.records import TurnRecord
 from chat.renewal import Renewal, see_to
@@ -168,6 +169,7 @@ class _Run:
                     await task
             await self.outbox.close()
             await self.writers.close()
+            frames_posted(self.writers.taken)
 
     async def _keep(self) -> None:
         """Renew the lease until it is lost, and say now and then that the turn is alive."""
@@ -325,9 +327,12 @@ class _Run:
         )
 
     def _send(self, chunk: Chunk) -> None:
-        if self.ttft_ms is None and chunk["type"].endswith("-delta"):
+        first = self.ttft_ms is None and chunk["type"].endswith("-delta")
+        if first:
             self.ttft_ms = int(self.runner.now() * 1000) - self.turn.begun_ms
         self.writers.chunk(chunk)
+        if first:
+            first_token(self.ttft_ms or 0, started=self.sandbox.waited)
 
     def _say_sandbox(self, state: str, detail: str, **more: object) -> None:
         data = {"state": state, "detail": detail, **more}
@@ -352,7 +357,6 @@ class _Run:
         if stored is not None and self.turn.takeovers:
             # Where a function died, what is shown may lack a frame, or have one twice.
             self.writers.frame(frames.message_updated(stored))
-        logger.info("turn ended", thread_id=self.turn.thread_id, request_id=self.turn.request_id, outcome=outcome)
         record = TurnRecord(ttft_ms=self.ttft_ms)
         if translation is not None:
             record = TurnRecord(ttft_ms=self.ttft_ms, **translation.record())
@@ -366,6 +370,7 @@ class _Run:
             cut_off |= self.writers.cut_off
             ended = await asyncio.to_thread(self.runner.turns.end, self.turn, outcome, record, cut_off=cut_off)
             if ended is not None:
+                turn_ended(self.turn, outcome, now=self.runner.now(), error=error, record=record)
                 return ended
             await self._renew()
 

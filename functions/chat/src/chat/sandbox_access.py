@@ -15,14 +15,19 @@ START_POLL = (0.1, 0.1, 0.2, 0.2, 0.3)
 SAY_AGAIN = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SandboxAccess:
-    """Asks sandbox_ctl for the thread's sandbox; ``say`` tells state, detail and more to the user."""
+    """
+    Asks sandbox_ctl for the thread's sandbox; ``say`` tells state, detail and more to the user.
+
+    ``waited``: its start had to be waited for.
+    """
 
     control: SandboxControlClient
     thread_id: str
     cancelled: asyncio.Event
     say: Callable[..., None]
+    waited: bool = False
 
     async def ensure(
         self, *, waiting_for: int | None = None, suspect: int | None = None, refused: int | None = None
@@ -41,6 +46,7 @@ class SandboxAccess:
         told: Starting | None = None
         told_at, polls = 0.0, 0
         while isinstance(sandbox, Starting):
+            self.waited = True
             if self.cancelled.is_set():
                 return None
             if monotonic() > until:

@@ -9,6 +9,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True)
 
     table_name: str
+    audit_log_group: str
     bodies_bucket: str
     session_secret_arn: str
     connections_url: str

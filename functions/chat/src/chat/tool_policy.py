@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from threadbox.audit import AuditTrail
 from threadbox.control import SandboxControlClient
 from threadbox.errors import AppError
 from threadbox.policies import PolicyStore, ToolPolicy
@@ -18,6 +19,7 @@ class ToolPolicyService:
     threads: ThreadStore
     policies: PolicyStore
     control: SandboxControlClient
+    audit: AuditTrail
 
     def get(self, thread_id: str, *, token: str) -> ToolPolicy:
         """
@@ -37,7 +39,8 @@ class ToolPolicyService:
             UnauthorizedError, ForbiddenError: the token is not good for this thread.
             NotFoundError: the thread was deleted meanwhile.
         """
-        self._enter(thread_id, token)
+        user_id = self._enter(thread_id, token)
+        self.audit.record("tool_policy_changed", thread_id=thread_id, user_id=user_id, policy=policy.value)
         kept = self.policies.put(thread_id, policy)
         try:
             # So that the sandbox takes it while it is idle: no turn begins without having seen to it.
@@ -46,6 +49,7 @@ class ToolPolicyService:
             logger.info("tool policy not told yet", thread_id=thread_id, code=error.code)
         return kept.policy
 
-    def _enter(self, thread_id: str, token: str) -> None:
+    def _enter(self, thread_id: str, token: str) -> str:
         session = self.sessions.verify(token, thread_id=thread_id)
         self.threads.claim(thread_id, user_id=session.user_id)
+        return session.user_id

@@ -113,7 +113,7 @@ class Turn(BaseModel):
     @property
     def answer_id(self) -> str:
         """The id of the answer's message, the same for whoever writes it."""
-        return f"asst_{thread_hash(self.request_id)}"
+        return f"asst_{correlation_of(self.request_id)}"
 
     @property
     def part_id(self) -> str:
@@ -159,6 +159,15 @@ class Turn(BaseModel):
             "(attribute_not_exists(cut) OR cut <= :seq OR cut_from > :seq)",
             "ExpressionAttributeValues": {":request": self.request_id, ":epoch": self.epoch, ":seq": self.seq},
         }
+
+
+def correlation_of(request_id: str) -> str:
+    """
+    Return the correlation id of all that is done for a request, by whichever function.
+
+    It stands in the id of the answer's message, which a user can tell.
+    """
+    return thread_hash(request_id)
 
 
 def part_id(request_id: str) -> str:

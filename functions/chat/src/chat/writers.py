@@ -72,7 +72,8 @@ class Writers:
     beginning of the answer: the connections that got it. ``doubtful`` is given when it died: those that it was behind
     with. What they got is not known, nor what those got that have attached since, and they are closed. ``on_gone``
     removes the row of a socket that is no more. ``cut_off`` are the clients that got only a part of the answer.
-    ``threads`` is where posts wait; without it, where the loop has everything else wait.
+    ``threads`` is where posts wait; without it, where the loop has everything else wait. ``taken`` is how many frames
+    sockets have taken.
 
     Closed writers begin anew with the next look at the sockets, as they would in another function.
     """
@@ -86,6 +87,7 @@ class Writers:
     threads: Executor | None = None
     cut_off: set[str] = field(default_factory=set)
     now: Callable[[], float] = unix_time
+    taken: int = 0
     _writers: dict[str, _Writer] = field(default_factory=dict)
     _attachments: Mapping[str, Attachment] = field(default_factory=dict)
     _chunks: list[frames.Chunk] = field(default_factory=list)
@@ -360,6 +362,7 @@ class Writers:
             frame, got = item
             delivered = await self._post(socket.connection_id, frame)
             if delivered:
+                self.taken += 1
                 writer.met = True
                 writer.got = writer.got if got is None else got
             else:

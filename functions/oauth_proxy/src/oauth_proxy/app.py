@@ -123,7 +123,7 @@ def create_app(
 
     @app.delete(PREFIX)
     def disconnect(session: owner) -> Disconnection:
-        return Disconnection(removed=attempts.disconnect(session.thread_id))
+        return Disconnection(removed=attempts.disconnect(session.thread_id, user_id=session.user_id))
 
     app.include_router(_redirect_route(web_app_url))
     return app

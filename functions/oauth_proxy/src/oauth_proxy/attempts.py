@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from oauth_proxy.outcomes import signin_ended
 from oauth_proxy.sandbox import SigninClient
 from oauth_proxy.signin import Signin, Status
 from oauth_proxy.signins import SigninStore
+from threadbox.audit import AuditTrail
 from threadbox.clock import unix_time
 from threadbox.control import Access, SandboxControlClient
 from threadbox.errors import AppError, NoSigninError
@@ -21,6 +23,7 @@ class AttemptService:
     control: SandboxControlClient
     sandbox: SigninClient
     notices: Notices
+    audit: AuditTrail
     now: Callable[[], float] = unix_time
 
     def get(self, thread_id: str) -> Signin:
@@ -53,13 +56,14 @@ class AttemptService:
             return self.get(thread_id)
         return signin
 
-    def disconnect(self, thread_id: str) -> bool:
+    def disconnect(self, thread_id: str, *, user_id: str) -> bool:
         """
-        Take the thread's grant back, an attempt under way included; False when it had none.
+        Take the thread's grant back, an attempt under way included, for its owner *user_id*; False when it had none.
 
         Raises:
             OpenCodeError, SandboxUnavailableError: it could not be taken from the sandbox just now.
         """
+        self.audit.record("codex_disconnected", thread_id=thread_id, user_id=user_id)
         signin = self.signins.find(thread_id)
         if signin is not None and signin.live(self.now()):
             self.end(signin, Status.CANCELLED)
@@ -75,7 +79,7 @@ class AttemptService:
         """
         ended = self.signins.end(signin.thread_id, signin.attempt_id, status)
         if ended is not None:
-            logger.info("signin ended", thread_id=signin.thread_id, attempt_id=signin.attempt_id, status=status)
+            signin_ended(signin, status, now=self.now())
             self.call_off(signin)
             self.notices.codex(signin.thread_id, status, attempt_id=signin.attempt_id)
             return status

@@ -8,14 +8,14 @@ from uuid import uuid4
 from oauth_proxy.attempts import AttemptService
 from oauth_proxy.machine import SigninMachine
 from oauth_proxy.openai import SECONDS, Method, state_of
-from oauth_proxy.outcomes import error_of
+from oauth_proxy.outcomes import error_of, signin_superseded
 from oauth_proxy.sandbox import SandboxSilentError
 from oauth_proxy.signin import Signin, Status
 from threadbox.clock import unix_time
 from threadbox.control import Access, Starting
 from threadbox.errors import AppError, SigninEndingError
 from threadbox.sessions import Session
-from threadbox.telemetry import logger
+from threadbox.telemetry import correlate, logger
 
 PAUSE_SECONDS = 0.5
 # sandboxd gives the provider 10 s to answer OpenCode, and the function has 29 s in all, however late the sandbox came.
@@ -88,7 +88,9 @@ class AuthorizeService:
             generation=access.generation,
         )
         signin = self.attempts.signins.begin(wanted)
+        correlate(signin.attempt_id)
         if signin.attempt_id == wanted.attempt_id and signin.previous_status == Status.SUPERSEDED:
+            signin_superseded(signin)
             self.attempts.notices.codex(session.thread_id, Status.SUPERSEDED, attempt_id=signin.previous_id or "")
         return signin
 

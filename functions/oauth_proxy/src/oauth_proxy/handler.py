@@ -8,6 +8,7 @@ starts without the HTTP side.
 import ssl
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import httpx
@@ -23,13 +24,14 @@ from oauth_proxy.sandbox import SigninClient
 from oauth_proxy.settings import Settings
 from oauth_proxy.signins import SigninStore
 from oauth_proxy.steps import Step, WaitingSteps
+from threadbox.audit import LOGS_CONFIG, AuditTrail
 from threadbox.control import SandboxControlClient
 from threadbox.grants import GrantStore
 from threadbox.notices import Notices
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
-from threadbox.telemetry import logger
+from threadbox.telemetry import correlate, logger
 from threadbox.threads import ThreadStore
 from threadbox.vault import Sealer
 
@@ -38,6 +40,11 @@ FAREWELL = 25
 
 settings = Settings()
 table = boto3.resource("dynamodb").Table(settings.table_name)
+audit = AuditTrail(
+    client=cache(lambda: boto3.client("logs", config=LOGS_CONFIG)),
+    group=settings.audit_log_group,
+    stream=f"oauth_proxy/{uuid4().hex}",
+)
 attempts = AttemptService(
     signins=SigninStore(table=table, grants=GrantStore(table=table), per_hour=settings.signins_per_hour),
     # Whoever calls comes again by himself; a call repeated in here would stand behind the one that is late.
@@ -60,6 +67,7 @@ attempts = AttemptService(
             ),
         )
     ),
+    audit=audit,
 )
 steps = WaitingSteps(
     attempts=attempts,
@@ -105,6 +113,7 @@ def _app() -> Any:
 @logger.inject_lambda_context(clear_state=True)
 def http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a request of the HTTP API."""
+    correlate(context.aws_request_id)
     answer: dict[str, Any] = _app()(event, context)
     return answer
 
@@ -112,5 +121,6 @@ def http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 @logger.inject_lambda_context(clear_state=True)
 def step(event: dict[str, Any], context: LambdaContext) -> dict[str, str]:
     """Perform a step of the state machine."""
+    correlate(event.get("attempt_id"))
     seconds = context.get_remaining_time_in_millis() / 1000 - FAREWELL
     return {"status": steps.perform(Step.model_validate(event), seconds=seconds)}

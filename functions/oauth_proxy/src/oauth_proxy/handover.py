@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from oauth_proxy.attempts import AttemptService
+from oauth_proxy.outcomes import signin_ended
 from oauth_proxy.sandbox import Approved
 from oauth_proxy.signin import Signin, Status
 from threadbox.clock import unix_time
@@ -58,5 +59,11 @@ class HandOver:
                 connected = signins.connect(signin, grant, sealed, before=before)
             except ConflictError:
                 continue
-            return Status.CONNECTED if connected else self.attempts.end(signin, Status.CANCELLED)
+            if connected is None:
+                return self.attempts.end(signin, Status.CANCELLED)
+            signin_ended(signin, Status.CONNECTED, now=self.now())
+            self.attempts.audit.record(
+                "codex_connected", thread_id=signin.thread_id, user_id=signin.user_id, replaced=before is not None
+            )
+            return Status.CONNECTED
         raise VaultUnavailableError("The sign-in cannot be stored just now.", retry_after=1)

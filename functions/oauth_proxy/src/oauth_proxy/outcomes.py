@@ -1,6 +1,6 @@
-"""How an attempt that did not connect is told: an error and a sentence for each end."""
+"""How the end of an attempt is told: to its user by an error and a sentence, to operators by a line and metrics."""
 
-from oauth_proxy.signin import Status
+from oauth_proxy.signin import Signin, Status
 from threadbox.errors import (
     AccountMismatchError,
     AppError,
@@ -11,6 +11,8 @@ from threadbox.errors import (
     SigninSupersededError,
     SigninTimedOutError,
 )
+from threadbox.measures import emit
+from threadbox.telemetry import logger
 
 _TOLD: dict[Status, tuple[type[AppError], str]] = {
     Status.DENIED: (SigninDeniedError, "The sign-in was refused, or its code expired. Please start again."),
@@ -30,3 +32,20 @@ def error_of(status: Status) -> AppError:
     """Return what is raised for an attempt that ended otherwise than connected."""
     error, sentence = _TOLD[status]
     return error(sentence)
+
+
+def signin_ended(signin: Signin, status: Status, *, now: float) -> None:
+    """Tell operators of an attempt that has ended; called by whoever's write has ended it, so once."""
+    _ended(signin.thread_id, signin.attempt_id, status, duration_ms=int((now - signin.created_at) * 1000))
+
+
+def signin_superseded(by: Signin) -> None:
+    """Tell operators of the attempt whose place *by* took."""
+    _ended(by.thread_id, by.previous_id or "", Status.SUPERSEDED)
+
+
+def _ended(thread_id: str, attempt_id: str, status: Status, *, duration_ms: int | None = None) -> None:
+    outcome = str(status)
+    logger.info("signin ended", thread_id=thread_id, attempt_id=attempt_id, outcome=outcome, duration_ms=duration_ms)
+    emit({"SignIns": 1}, outcome=outcome)
+    emit({"SignInFailures": int(status == Status.FAILED)})

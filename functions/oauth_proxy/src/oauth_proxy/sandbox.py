@@ -18,6 +18,7 @@ from threadbox.errors import (
     ProviderUnreachableError,
     SigninEndingError,
 )
+from threadbox.telemetry import correlation_headers
 
 CONNECT_TIMEOUT = 3
 CALL_TIMEOUT = 10
@@ -175,7 +176,7 @@ def _url(access: Access, path: str) -> str:
 
 
 def _headers(access: Access) -> dict[str, str]:
-    return {"Authorization": f"Bearer {access.token}"}
+    return {"Authorization": f"Bearer {access.token}", **correlation_headers()}
 
 
 def _line(text: str) -> dict[str, Any]:

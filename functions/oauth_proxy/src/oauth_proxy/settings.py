@@ -9,6 +9,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True)
 
     table_name: str
+    audit_log_group: str
     session_secret_arn: str
     connections_url: str
     sandbox_ctl_function: str

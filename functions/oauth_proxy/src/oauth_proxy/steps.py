@@ -118,7 +118,6 @@ class WaitingSteps:
         self._settle(connected)
         account = {"account_id": approved.account_id} if approved.account_id else {}
         self.attempts.notices.codex(signin.thread_id, status, attempt_id=signin.attempt_id, **account)
-        logger.info("signin ended", thread_id=signin.thread_id, attempt_id=signin.attempt_id, status=status)
         return status
 
     def _settle(self, signin: Signin) -> None:

@@ -1,5 +1,6 @@
 """The HTTP routes of sandbox_ctl."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from sandbox_ctl.service import SandboxService
 from sandbox_ctl.status import Status
 from sandbox_ctl.workspace_routes import WorkspaceServices, exec_routes, file_routes
 from threadbox import __version__
+from threadbox.audit import AuditTrail, Recorder
 from threadbox.control import Access
 from threadbox.edge import BearerToken, create_http_app
 from threadbox.identifiers import ThreadId
@@ -34,14 +36,21 @@ def create_app(
     *,
     sessions: SessionVerifier,
     threads: ThreadStore,
+    audit: AuditTrail,
 ) -> FastAPI:
     """Return the application; importable with an empty environment."""
     app = create_http_app(title="Threadbox sandbox_ctl", version=__version__)
 
-    def owned(thread: ThreadId, token: BearerToken) -> str:
+    def owner(thread: ThreadId, token: BearerToken) -> str:
         session = sessions.verify(token, thread_id=thread)
         threads.claim(thread, user_id=session.user_id)
+        return session.user_id
+
+    def owned(thread: ThreadId, _owner: Annotated[str, Depends(owner)]) -> str:
         return thread
+
+    def recorder(thread: ThreadId, user_id: Annotated[str, Depends(owner)]) -> Recorder:
+        return partial(audit.record, thread_id=thread, user_id=user_id)
 
     thread_of_owner = Annotated[str, Depends(owned)]
 
@@ -56,7 +65,8 @@ def create_app(
         return service.status(thread)
 
     @app.delete("/api/sandbox/{thread}")
-    def stop(thread: thread_of_owner) -> Status:
+    def stop(thread: thread_of_owner, record: Annotated[Recorder, Depends(recorder)]) -> Status:
+        record("sandbox_stopped")
         service.stop(thread)
         return service.status(thread)
 
@@ -64,6 +74,6 @@ def create_app(
     def list_models(thread: thread_of_owner) -> list[Offer]:
         return offers.of_thread(thread)
 
-    app.include_router(exec_routes(workspace, owned))
+    app.include_router(exec_routes(workspace, owned, recorder))
     app.include_router(file_routes(workspace, owned))
     return app

@@ -14,7 +14,7 @@ from sandbox_ctl.models import KnownProviders, ModelAccess
 from sandbox_ctl.sandboxes import Sandbox
 from threadbox.errors import OpenCodeError
 from threadbox.policies import Policy
-from threadbox.telemetry import logger
+from threadbox.telemetry import correlation_headers, logger
 
 PORT = 4096
 # How long OpenCode may take to forget a provider.
@@ -205,7 +205,11 @@ class DaemonClient:
                 method,
                 f"http://{sandbox.address}:{PORT}{path}",
                 content=body,
-                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                headers={
+                    "Authorization": f"Bearer {token}",
+                    "Content-Type": "application/json",
+                    **correlation_headers(),
+                },
                 timeout=httpx.Timeout(3 + patience, connect=1),
             )
             if response.status_code != HTTPStatus.OK:

@@ -2,6 +2,7 @@
 
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import boto3
 import httpx
@@ -39,13 +40,15 @@ from sandbox_ctl.sweeper import SCHEDULED, Sweeper
 from sandbox_ctl.transfers import TransferService
 from sandbox_ctl.workspace_routes import WorkspaceServices
 from sandbox_ctl.workspaces import WorkspaceClient
+from threadbox.audit import LOGS_CONFIG, AuditTrail
 from threadbox.grants import GrantStore
+from threadbox.measures import count
 from threadbox.notices import Notices
 from threadbox.policies import PolicyStore
 from threadbox.secrets import JsonSecret
 from threadbox.sessions import SessionVerifier
 from threadbox.sockets import ConnectionsClient, SocketBroadcast, SocketStore
-from threadbox.telemetry import count, logger
+from threadbox.telemetry import correlate, logger
 from threadbox.threads import ThreadStore
 from threadbox.vault import Opener, Sealer
 
@@ -173,6 +176,11 @@ workspace = WorkspaceServices(
     ),
     checkouts=CheckoutService(workspaces=workspaces, rate=execs),
 )
+audit = AuditTrail(
+    client=cache(lambda: boto3.client("logs", config=LOGS_CONFIG)),
+    group=settings.audit_log_group,
+    stream=f"sandbox_ctl/{uuid4().hex}",
+)
 _http = Mangum(
     create_app(
         service,
@@ -180,6 +188,7 @@ _http = Mangum(
         workspace,
         sessions=SessionVerifier(secret=JsonSecret(client=secretsmanager, arn=settings.session_secret_arn)),
         threads=threads,
+        audit=audit,
     ),
     lifespan="off",
 )
@@ -188,6 +197,8 @@ _http = Mangum(
 @logger.inject_lambda_context(clear_state=True)
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
     """Answer an operation of another function, a request of the HTTP API, an event of ECS, or the schedule."""
+    # That of whoever invokes; an event has an id of its own.
+    correlate(event.get("correlation_id") or event.get("id") or context.aws_request_id)
     if "operation" in event:
         return perform(service, resealing, event)
     if "requestContext" in event:

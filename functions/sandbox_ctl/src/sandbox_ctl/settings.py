@@ -9,6 +9,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, protected_namespaces=())
 
     table_name: str
+    audit_log_group: str
     session_secret_arn: str
     call_secret_arn: str
     connections_url: str

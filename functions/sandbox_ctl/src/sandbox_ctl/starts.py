@@ -14,6 +14,7 @@ from sandbox_ctl.launcher import Launcher, Task
 from sandbox_ctl.lifecycle import Detail, State
 from sandbox_ctl.memories import MemoryService
 from sandbox_ctl.models import ModelAccess
+from sandbox_ctl.outcomes import not_started, started
 from sandbox_ctl.sandboxes import LEASE, Launch, Sandbox, SandboxStore
 from threadbox.clock import unix_time
 from threadbox.errors import OpenCodeError, SandboxUnavailableError, VaultUnreadableError
@@ -183,12 +184,7 @@ class _Step:
             )
             self._lost_or(ready)
             if ready:
-                logger.info(
-                    "sandbox ready",
-                    thread_id=ready.thread_id,
-                    generation=ready.generation,
-                    start_seconds=int(self.starter.now()) - ready.requested_at,
-                )
+                started(ready)
                 if status.codex_version is not None:
                     self.starter.codex.lent(ready, status.codex_version)
         elif self._too_long(self._boot_limit):
@@ -231,7 +227,7 @@ class _Step:
         self._give_back()
 
     def _task_over(self, reason: str) -> None:
-        logger.warning("start failed", thread_id=self.sandbox.thread_id, detail=self.sandbox.detail, reason=reason)
+        logger.warning("task over", thread_id=self.sandbox.thread_id, detail=self.sandbox.detail, reason=reason)
         if self.sandbox.retries < RETRIES:
             self._lost_or(
                 self.starter.store.next_generation(
@@ -242,7 +238,10 @@ class _Step:
             self._fail(f"The sandbox could not be started: {reason}")
 
     def _fail(self, reason: str) -> None:
-        self._lost_or(self.starter.store.fail(self.sandbox, owner=self.owner, reason=reason))
+        failed = self.starter.store.fail(self.sandbox, owner=self.owner, reason=reason)
+        if failed is not None:
+            not_started(failed)
+        self._lost_or(failed)
 
     def _progress(self, *, lease: int = LEASE, **changes: str | int) -> None:
         self._lost_or(self.starter.store.progress(self.sandbox, owner=self.owner, lease=lease, changes=changes))

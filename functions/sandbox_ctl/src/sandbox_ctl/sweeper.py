@@ -17,6 +17,7 @@ from sandbox_ctl.sandboxes import LEASE, Sandbox
 from sandbox_ctl.service import SandboxService
 from threadbox.clock import unix_time
 from threadbox.errors import AppError
+from threadbox.measures import emit
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
 
@@ -88,6 +89,7 @@ class Sweeper:
                 counts["errors"] += 1
                 logger.warning("task not stopped", task_arn=task.arn, code=error.code)
         logger.info("swept", counts=dict(counts))
+        emit({"Sandboxes": counts["sandboxes"], "Orphans": counts["orphans"], "SweepErrors": counts["errors"]})
         return dict(counts)
 
     def _see_to(self, thread_id: str, user_id: str | None, tasks: dict[str, Task]) -> list[str]:

@@ -20,6 +20,7 @@ from sandbox_ctl.commands import (
 )
 from sandbox_ctl.files import FileService, Listing, Removed, Stored
 from sandbox_ctl.transfers import BINARY, Download, TransferService, Upload, UploadId
+from threadbox.audit import Recorder
 from threadbox.preferences import Preferences
 
 BYTES: dict[str, Any] = {BINARY: {"schema": {"type": "string", "format": "binary"}}}
@@ -45,15 +46,24 @@ async def _content(request: Request) -> bytes:
     return await request.body()
 
 
-def exec_routes(services: WorkspaceServices, owned: Callable[..., str]) -> APIRouter:
-    """Commands and checkouts; *owned* is the dependency that returns a thread to its owner alone."""
+def exec_routes(services: WorkspaceServices, owned: Callable[..., str], recorder: Callable[..., Recorder]) -> APIRouter:
+    """
+    Commands and checkouts.
+
+    *owned* is the dependency that returns a thread to its owner alone, *recorder* the one that records what he does.
+    """
     router = APIRouter(prefix="/api/sandbox/{thread}")
     thread_of_owner = Annotated[str, Depends(owned)]
+    recorder_of_owner = Annotated[Recorder, Depends(recorder)]
 
     @router.post("/exec", responses=ACCEPTED)
-    def run(thread: thread_of_owner, body: Exec, response: Response, prefer: Prefer = "") -> ExecResult | ExecStarted:
+    def run(
+        thread: thread_of_owner, record: recorder_of_owner, body: Exec, response: Response, prefer: Prefer = ""
+    ) -> ExecResult | ExecStarted:
         """Run a command; its end is the end of all that it started."""
-        if not _in_background(prefer, response):
+        background = _in_background(prefer, response)
+        record("command_run", background=background)
+        if not background:
             return services.commands.run(thread, body)
         return services.commands.start(thread, body)
 
@@ -68,16 +78,19 @@ def exec_routes(services: WorkspaceServices, owned: Callable[..., str]) -> APIRo
         return services.commands.look(thread, exec_id, after=after, wait=wait)
 
     @router.delete("/exec/{exec_id}")
-    def kill(thread: thread_of_owner, exec_id: ExecId) -> ExecState:
+    def kill(thread: thread_of_owner, record: recorder_of_owner, exec_id: ExecId) -> ExecState:
         """Kill a command and all that it started."""
+        record("command_killed", exec_id=exec_id)
         return services.commands.kill(thread, exec_id)
 
     @router.post("/git/checkout", responses=ACCEPTED)
     def checkout(
-        thread: thread_of_owner, body: Checkout, response: Response, prefer: Prefer = ""
+        thread: thread_of_owner, record: recorder_of_owner, body: Checkout, response: Response, prefer: Prefer = ""
     ) -> CheckedOut | ExecStarted:
         """Check out a repository."""
-        if not _in_background(prefer, response):
+        background = _in_background(prefer, response)
+        record("checkout_run", background=background)
+        if not background:
             return services.checkouts.run(thread, body)
         return services.checkouts.start(thread, body)
 

@@ -32,6 +32,7 @@ from threadbox.errors import (
     TooLargeError,
     TransferFailedError,
 )
+from threadbox.telemetry import correlation_headers
 
 WAIT_SECONDS = 25
 PAUSE_SECONDS = 0.5
@@ -155,7 +156,11 @@ class WorkspaceClient:
 
     def _send(self, sandbox: Sandbox, method: str, path: str, body: bytes, *, seconds: float) -> httpx.Response:
         token = self.signer.control(audience(sandbox), method=method, path=path, body=body)
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            **correlation_headers(),
+        }
         timeout = httpx.Timeout(seconds + ROUND_TRIP_SECONDS, connect=1)
         try:
             response = self.http.request(

@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from threadbox.errors import AppError, SandboxUnavailableError
+from threadbox.telemetry import correlation
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -228,11 +229,13 @@ class SandboxControlClient:
 
     def _invoke(self, **operation: Any) -> Reply:
         try:
-            answer = self.client.invoke(FunctionName=self.function, Payload=json.dumps(operation))
-            payload = answer["Payload"].read()
+            known = correlation()
+            payload = operation | ({"correlation_id": known} if known else {})
+            answer = self.client.invoke(FunctionName=self.function, Payload=json.dumps(payload))
+            said = answer["Payload"].read()
             if answer.get("FunctionError"):
                 raise SandboxUnavailableError("The sandbox could not be reached just now.", retry_after=5)
-            return Reply.model_validate_json(payload).raised()
+            return Reply.model_validate_json(said).raised()
         except (ClientError, BotoCoreError, ValidationError) as exc:
             raise SandboxUnavailableError("The sandbox could not be reached just now.", retry_after=5) from exc
 

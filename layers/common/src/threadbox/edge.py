@@ -30,6 +30,7 @@ from threadbox.errors import (
     VaultUnavailableError,
     VaultUnreadableError,
 )
+from threadbox.measures import count
 from threadbox.telemetry import logger
 
 HTTP_STATUS: dict[type[AppError], HTTPStatus] = {
@@ -131,7 +132,9 @@ def create_http_app(*, title: str, version: str, max_body: int = 4 * 1024 * 1024
         try:
             return await call_next(request)
         except Exception:  # noqa: BLE001 - the one boundary: what nobody foresaw is logged, and answered without its cause
-            logger.exception("unhandled", path=request.url.path)
+            # The route, and not the path, in which there may be the name of a file.
+            logger.exception("unhandled", path=getattr(request.scope.get("route"), "path", ""))
+            count("Unhandled")
             return error_response(INTERNAL, request)
 
     return app

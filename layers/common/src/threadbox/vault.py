@@ -26,6 +26,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from threadbox.errors import VaultUnavailableError, VaultUnreadableError
 from threadbox.identifiers import opaque_hash
+from threadbox.measures import count
 from threadbox.telemetry import logger
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class Sealer:
         try:
             answer = self.kms.generate_data_key(KeyId=self.key_id, KeySpec="AES_256", EncryptionContext=context)
         except (ClientError, BotoCoreError) as exc:
+            count("VaultUnavailable")
+            logger.error("vault unavailable", thread_id=thread_id, cause=_cause(exc))
             raise VaultUnavailableError("The sign-in cannot be stored just now.", retry_after=RETRY_AFTER) from exc
         return DataKey(answer["Plaintext"], answer["CiphertextBlob"], answer["KeyId"], self.schema_version)
 
