@@ -9,6 +9,7 @@ import pytest
 from chat.opencode import Line, SilentError
 from chat.running import TurnRunner
 from tests.fakes import FakeConnections, FakeControl, FakeDispatcher, FakeSession
+from tests.operators import emitted, logged
 from tests.unit.test_asking import SOCKET, Thread
 from threadbox.control import Starting
 from threadbox.sockets import Socket
@@ -110,6 +111,26 @@ def test_turn_records_how_it_went(thread):
 
     assert ("completed", 0, 0) == (item["outcome"], item["ttft_ms"], item["duration_ms"])
     assert ["hi", "Hello"] == thread.texts()
+
+
+def test_turn_is_told_operators_once(thread, output):
+    """One line for its end, its metrics, and nothing of what was said."""
+    thread.submit("r-one", "canary of a question")
+    thread.run("r-one", TalkingSession())
+
+    out = output()
+    (line,) = logged(out, "turn ended")
+    assert ("r-one", "completed") == (line["request_id"], line["outcome"])
+    frames = len(thread.connections.posted)
+    metrics = [found for found in emitted(out) if not found[0].endswith("Tokens")]
+    assert [
+        ("TimeToFirstToken", {"sandbox": "running"}, 0.0),
+        ("Turns", {"outcome": "completed"}, 1.0),
+        ("TurnFailures", {}, 0.0),
+        ("FramesPosted", {}, float(frames)),
+    ] == metrics
+    assert "canary" not in out
+    assert "Hello" not in out
 
 
 def test_messages_are_shown_behind_the_last_chunk(thread):

@@ -5,6 +5,7 @@ import pytest
 from sandbox_ctl.lifecycle import State
 from sandbox_ctl.sweeper import OVERDUE_SECONDS, SWEEP_SECONDS, Sweeper
 from tests.controlling import Controlling
+from tests.operators import emitted, logged
 from tests.unit.memory_table import MemoryTable
 from tests.unit.scripted_ecs import ScriptedDaemon, ScriptedEcs
 from threadbox.control import Access
@@ -68,6 +69,31 @@ def test_what_is_gone_is_marked(world):
     assert {"sandboxes": 1, "seen": 1, "gone": 1} == world.sweep()
     assert world.store.find("t").state == State.STOPPED
     assert {} == world.sweep()
+
+
+def test_sweep_and_starts_leave_lines_and_metrics(world, output):
+    """How many there are, also when there are none; of a start each phase, and the whole."""
+    world.sweep()
+    assert [("Sandboxes", {}, 0.0), ("Orphans", {}, 0.0), ("SweepErrors", {}, 0.0)] == emitted(output())
+    world.runs()
+    out = output()
+    (line,) = logged(out, "sandbox ready")
+    whole = sum(line["phases"].values())
+    assert ("t", whole) == (line["thread_id"], line["start_ms"])
+    phases = [("StartTime", {"phase": phase}, float(took)) for phase, took in line["phases"].items()]
+    assert [("StartFailures", {}, 0.0), ("WholeStartTime", {}, float(whole)), *phases] == emitted(out)
+
+
+def test_start_that_fails_is_counted_once(world, output):
+    """However many tasks were tried."""
+    world.starts()
+    for _ in range(6):
+        world.sweep()
+        for arn in world.ecs.asked_to_stop:
+            world.ecs.end(arn)
+    out = output()
+    assert [("StartFailures", {}, 1.0)] == [found for found in emitted(out) if found[0] == "StartFailures"]
+    assert 1 == len(logged(out, "sandbox failed"))
 
 
 def test_start_that_nobody_asks_for_goes_on(world):
