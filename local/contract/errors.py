@@ -4,12 +4,12 @@ import sys
 from collections.abc import Iterator
 
 from threadbox import errors
-from threadbox.edge import http_status
 from threadbox.errors import AppError
+from threadbox.statuses import http_status
 
 HEAD = """# Errors
 
-Made by `make openapi` from the error tree (`threadbox/errors.py`) and its mapping (`threadbox/edge.py`).
+Made by `make openapi` from the error tree (`threadbox/errors.py`) and its mapping (`threadbox/statuses.py`).
 
 Over HTTP every failure has the body
 `{"ok": false, "code", "message", "thread_id", "request_id", "details"}`, and where it helps to come again later a

@@ -7,9 +7,10 @@ import pytest
 from tests.asgi import AsgiClient
 from threadbox import errors
 from threadbox.control import Refusal, Reply
-from threadbox.edge import BearerToken, create_http_app, http_status
+from threadbox.edge import BearerToken, create_http_app
 from threadbox.errors import AppError, RateLimitedError, StaleGenerationError
 from threadbox.identifiers import ThreadId
+from threadbox.statuses import http_status
 
 
 def tree(cls=AppError):

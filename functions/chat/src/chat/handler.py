@@ -1,4 +1,8 @@
-"""Composition root of the chat functions: the only module that reads the environment and builds clients."""
+"""
+Composition root of the chat functions: the only module that reads the environment and builds clients.
+
+Four functions run this package, and one of them answers over HTTP: the others start without that side.
+"""
 
 import asyncio
 import ssl
@@ -9,11 +13,9 @@ from typing import Any
 import boto3
 import httpx
 from botocore.config import Config
-from mangum import Mangum
 from mangum.types import LambdaContext
 
 from chat.agent import Agent
-from chat.app import create_app
 from chat.asking import Asking
 from chat.attachments import AttachmentStore
 from chat.bodies import BodyStore
@@ -66,8 +68,9 @@ posting = ThreadPoolExecutor(32, "post")
 broadcast = SocketBroadcast(store=sockets, connections=connections)
 control = SandboxControlClient(client=lambda_client, function=settings.sandbox_ctl_function)
 dispatcher = TurnDispatcher(client=lambda_client, function=settings.turn_function)
-# Made once: it takes tens of milliseconds, and every client would make its own.
-tls = ssl.create_default_context()
+# Sandboxes speak plain HTTP. Every client would make a context that knows all authorities, which takes tens of
+# milliseconds; this one trusts nobody.
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def sandbox_http() -> httpx.AsyncClient:
@@ -80,24 +83,6 @@ attachments = AttachmentStore(table=table)
 returning = Returning(sockets=sockets, turns=turns, messages=messages, attachments=attachments, connections=connections)
 recovery = Recovery(turns=turns, messages=messages, broadcast=broadcast, dispatcher=dispatcher, agent=agent)
 
-_http = Mangum(
-    create_app(
-        HistoryService(
-            sessions=sessions, threads=threads, store=messages, export_of=Export(table=table, store=messages)
-        ),
-        ThreadDeletion(
-            table=table,
-            bodies=bodies,
-            sessions=sessions,
-            threads=threads,
-            sockets=sockets,
-            connections=connections,
-            control=control,
-        ),
-        ToolPolicyService(sessions=sessions, threads=threads, policies=PolicyStore(table=table), control=control),
-    ),
-    lifespan="off",
-)
 _socket = SocketRoutes(
     conversation=Conversation(
         sessions=sessions,
@@ -117,10 +102,37 @@ _socket = SocketRoutes(
 )
 
 
+@cache
+def _app() -> Any:
+    from mangum import Mangum  # noqa: PLC0415 - see above
+
+    from chat.app import create_app  # noqa: PLC0415 - see above
+
+    return Mangum(
+        create_app(
+            HistoryService(
+                sessions=sessions, threads=threads, store=messages, export_of=Export(table=table, store=messages)
+            ),
+            ThreadDeletion(
+                table=table,
+                bodies=bodies,
+                sessions=sessions,
+                threads=threads,
+                sockets=sockets,
+                connections=connections,
+                control=control,
+            ),
+            ToolPolicyService(sessions=sessions, threads=threads, policies=PolicyStore(table=table), control=control),
+        ),
+        lifespan="off",
+    )
+
+
 @logger.inject_lambda_context(clear_state=True)
 def http(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a request of the HTTP API."""
-    return _http(event, context)
+    answer: dict[str, Any] = _app()(event, context)
+    return answer
 
 
 @logger.inject_lambda_context(clear_state=True)

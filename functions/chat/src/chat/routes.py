@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from chat.conversation import Conversation
-from threadbox.edge import http_status
 from threadbox.errors import AppError, UnauthorizedError
 from threadbox.identifiers import ThreadId
+from threadbox.statuses import http_status
 from threadbox.telemetry import logger
 
 if TYPE_CHECKING:

@@ -1,5 +1,10 @@
-"""Composition root of sandbox_ctl: the only module that reads the environment and builds clients."""
+"""
+Composition root of sandbox_ctl: the only module that reads the environment and builds clients.
 
+Turns wait for its first answer, and invoke it directly: the HTTP side is made when somebody asks over HTTP.
+"""
+
+import ssl
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -7,10 +12,8 @@ import boto3
 import httpx
 from aws_lambda_powertools.utilities.feature_flags import AppConfigStore
 from botocore.config import Config
-from mangum import Mangum
 from mangum.types import LambdaContext
 
-from sandbox_ctl.app import create_app
 from sandbox_ctl.callkeys import CallSigner
 from sandbox_ctl.checkouts import CheckoutService
 from sandbox_ctl.codex import CodexService
@@ -98,7 +101,10 @@ launcher = FargateLauncher(
 kms = boto3.client("kms", config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"}))
 sealer = Sealer(kms=kms, key_id=settings.vault_key_arn)
 lender = Lender(threads=threads, opener=Opener(kms=kms, unreadable=partial(count, "VaultUnreadable")))
-daemon = DaemonClient(http=httpx.Client(), signer=signer)
+# Sandboxes speak plain HTTP. Every client would make a context that knows all authorities, which takes tens of
+# milliseconds; this one trusts nobody.
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+daemon = DaemonClient(http=httpx.Client(verify=tls), signer=signer)
 provider = OpenAIClient(http=httpx.Client(), issuer=settings.codex_issuer_url)
 connections = ConnectionsClient(
     client=boto3.client(
@@ -160,7 +166,7 @@ sweeper = Sweeper(
     visits=(memories.renew,),
 )
 # A connection that was kept may end just as a command is sent, of which nobody could say then whether it ran.
-unkept = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+unkept = httpx.Client(verify=tls, limits=httpx.Limits(max_keepalive_connections=0))
 workspaces = WorkspaceClient(sandboxes=service, http=unkept, signer=signer)
 execs = RateStore(table=table, what="exec", per_minute=settings.execs_per_minute)
 workspace = WorkspaceServices(
@@ -173,16 +179,24 @@ workspace = WorkspaceServices(
     ),
     checkouts=CheckoutService(workspaces=workspaces, rate=execs),
 )
-_http = Mangum(
-    create_app(
-        service,
-        OfferService(sandboxes=service, daemon=daemon),
-        workspace,
-        sessions=SessionVerifier(secret=JsonSecret(client=secretsmanager, arn=settings.session_secret_arn)),
-        threads=threads,
-    ),
-    lifespan="off",
-)
+
+
+@cache
+def _app() -> Any:
+    from mangum import Mangum  # noqa: PLC0415 - see above
+
+    from sandbox_ctl.app import create_app  # noqa: PLC0415 - see above
+
+    return Mangum(
+        create_app(
+            service,
+            OfferService(sandboxes=service, daemon=daemon),
+            workspace,
+            sessions=SessionVerifier(secret=JsonSecret(client=secretsmanager, arn=settings.session_secret_arn)),
+            threads=threads,
+        ),
+        lifespan="off",
+    )
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -191,7 +205,8 @@ def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | No
     if "operation" in event:
         return perform(service, resealing, event)
     if "requestContext" in event:
-        return _http(event, context)
+        answer: dict[str, Any] = _app()(event, context)
+        return answer
     if event.get("detail-type") == SCHEDULED:
         sweeper.sweep()
         return None
