@@ -16,7 +16,7 @@ API = $(PY) -m local.contract.openapi
 ERRORS = $(PY) -m local.contract.errors
 
 .PHONY: help tools up down status logs token test test-long test-image test-stacks opencode-contract bench check fix lock openapi \
-	reseal rollout deploy
+	reseal rollout deploy outputs image destroy smoke verify-aws cost invoke
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -94,10 +94,33 @@ reseal: tools ## seal every grant under the vault's current key: make reseal ENV
 rollout: tools ## who gets a sandbox: make rollout ENV=dev [TO=all|off|list|stop|resume] [USERS=ann,bob]
 	@$(PY) -m operate.rollout --env $(or $(ENV),dev) $(if $(TO),--to "$(TO)") --users "$(USERS)"
 
-deploy: tools ## deploy to AWS: make deploy ENV=dev
+deploy: tools ## deploy to AWS, and print what a web app needs: make deploy ENV=dev|prod
 	@$(PY) -m local.stack install sam
 	PATH="$(CURDIR)/.local/uv/bin:$$PATH" .local/sam/bin/sam build --config-env $(or $(ENV),dev)
 	.local/sam/bin/sam deploy --config-env $(or $(ENV),dev)
+	@$(PY) -m operate.outputs --env $(or $(ENV),dev)
+
+outputs: tools ## what a deployed stack tells: make outputs ENV=dev
+	@$(PY) -m operate.outputs --env $(or $(ENV),dev)
+
+image: tools ## build the sandbox's image, push it, put it in use (docker or podman): make image ENV=dev
+	@$(PY) -m operate.image --env $(or $(ENV),dev) $(ARGS)
+
+smoke: tools ## do once what a user does, on any stack: make smoke ENV=dev
+	@$(PY) -m operate.smoke --env $(or $(ENV),dev) $(ARGS)
+
+verify-aws: tools ## what only a real account can tell, as a table: make verify-aws ENV=dev
+	@$(PY) -m operate.verify --env $(or $(ENV),dev) $(ARGS)
+
+destroy: tools ## delete a deployed stack; asks first: make destroy ENV=dev
+	@$(PY) -m operate.destroy --env $(or $(ENV),dev)
+
+cost: tools ## what a month costs: make cost [ARGS="--threads 500 --egress nat"]
+	@$(PY) -m operate.cost $(ARGS)
+
+invoke: tools ## a function with a recorded event (docker): make invoke FN=ChatHttpFunction EVENT=http-health [ENV=dev]
+	@$(PY) -m local.stack install sam
+	@$(PY) -m operate.invoke --env $(or $(ENV),dev) --function "$(FN)" --event "$(EVENT)"
 
 lock: $(UV) ## write the lock files anew
 	@for project in $(PROJECTS); do $(UV) lock --quiet --project $$project; done

@@ -68,9 +68,7 @@ class DeployedFlags:
         Raises:
             NotSwitchedError: the stack has none.
         """
-        cloudformation = stack.client("cloudformation", read_seconds=READ_SECONDS)
-        (deployed,) = cloudformation.describe_stacks(StackName=stack.name)["Stacks"]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in deployed["Outputs"]}
+        outputs = stack.outputs()
         if "Flags" not in outputs:
             raise NotSwitchedError("This stack was deployed without feature flags.")
         application, environment, profile, strategy = outputs["Flags"].split("/")

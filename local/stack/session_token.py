@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 
 import jwt
 
@@ -15,6 +16,11 @@ def session_token(file: StackFile, *, thread: str, user: str, ttl: int) -> str:
     """A token that is good for *ttl* seconds."""
     secrets = client("secretsmanager", file.aws_url)
     secret = json.loads(secrets.get_secret_value(SecretId=file.outputs["SessionSecretArn"])["SecretString"])
+    return signed(secret, thread=thread, user=user, ttl=ttl)
+
+
+def signed(secret: Mapping[str, str], *, thread: str, user: str, ttl: int) -> str:
+    """A token signed with what the secret holds, ``{"kid", "key"}``."""
     now = int(time.time())
     claims = {"aud": "threadbox", "thread_id": thread, "user_id": user, "iat": now, "exp": now + ttl}
     return jwt.encode(claims, secret["key"], algorithm="HS256", headers={"kid": secret["kid"]})
