@@ -69,7 +69,7 @@ class Subject:
 def network(subject: Subject) -> list[Finding]:
     """Both hosts that functions in the network call over the internet answer there: sockets, the token endpoint."""
     if not subject.function("sandbox-ctl").get("VpcConfig", {}).get("SubnetIds"):
-        return [Finding("FAILED", "sandbox-ctl is in no network of its own: it reaches no sandbox by a private address")]
+        return [Finding("FAILED", "sandbox-ctl is in no network: it reaches no sandbox")]
     sockets = urlsplit(subject.outputs["WebSocketUrl"]).netloc
     issuer = urlsplit(subject.parameters["CodexIssuerUrl"]).netloc
     found = reaches(subject.stack, [sockets, issuer])
@@ -110,7 +110,7 @@ def start_times(subject: Subject) -> list[Finding]:
     pull = (task["pullStoppedAt"] - task["pullStartedAt"]).total_seconds()
     process = (task["startedAt"] - task["pullStoppedAt"]).total_seconds()
     verdict: Verdict = "ok" if place + pull + process <= IMAGE_AIM_SECONDS else "look"
-    return [Finding(verdict, f"image start time: {place:.0f} s for a place, {pull:.0f} s image, {process:.0f} s process")]
+    return [Finding(verdict, f"image start time: {place:.0f} s place, {pull:.0f} s image, {process:.0f} s process")]
 
 
 def quotas(subject: Subject) -> list[Finding]:

@@ -8,8 +8,8 @@ them.
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_type_hints
 
 from bench.prices import PRICES, Price
 
@@ -47,31 +47,27 @@ SCHEDULED = {"invocations": 60 * HOURS + 12 * HOURS, "gb_seconds": 60 * HOURS * 
 """A look for expired leases each minute, a sweep each five, also when nobody is there."""
 
 
-def _assumed(value: Any, meaning: str) -> Any:
-    return field(default=value, metadata={"meaning": meaning})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
     """What somebody expects of a month."""
 
-    threads: int = _assumed(1000, "threads in which something is asked in the month")
-    idle_threads: int = _assumed(10_000, "threads that are only kept")
-    sittings: float = _assumed(2, "times that a user comes back to a thread; each is one sandbox")
-    turns: float = _assumed(5, "questions in a sitting")
-    text_seconds: float = _assumed(15, "seconds of an answer in which text comes, ten frames each")
-    silent_seconds: float = _assumed(25, "seconds of an answer in which the agent works and says nothing")
-    sitting_minutes: float = _assumed(10, "from the first question of a sitting to its last answer")
-    idle_minutes: float = _assumed(15, "until a sandbox that does nothing ends (SandboxIdleSeconds)")
-    vcpu: float = _assumed(1, "processors of a sandbox (SandboxSize medium)")
-    memory_gb: float = _assumed(2, "memory of a sandbox")
-    arm: bool = _assumed(False, "sandboxes on arm64 (SandboxArchitecture)")
-    egress: str = _assumed("dualstack", "dualstack, nat or own (Egress)")
-    transcript_kb: float = _assumed(40, "what a thread has in the table")
-    workspace_mb: float = _assumed(100, "what is kept of a thread's workspace, packed, all versions together")
-    log_kb: float = _assumed(30, "log lines of a turn")
-    alarms: int = _assumed(20, "CloudWatch alarms of the stack")
-    metrics: int = _assumed(30, "CloudWatch metrics of the stack")
+    threads: Annotated[int, "threads in which something is asked in the month"] = 1000
+    idle_threads: Annotated[int, "threads that are only kept"] = 10_000
+    sittings: Annotated[float, "times that a user comes back to a thread; each is one sandbox"] = 2
+    turns: Annotated[float, "questions in a sitting"] = 5
+    text_seconds: Annotated[float, "seconds of an answer in which text comes, ten frames each"] = 15
+    silent_seconds: Annotated[float, "seconds of an answer in which the agent works and says nothing"] = 25
+    sitting_minutes: Annotated[float, "from the first question of a sitting to its last answer"] = 10
+    idle_minutes: Annotated[float, "until a sandbox that does nothing ends (SandboxIdleSeconds)"] = 15
+    vcpu: Annotated[float, "processors of a sandbox (SandboxSize medium)"] = 1
+    memory_gb: Annotated[float, "memory of a sandbox"] = 2
+    arm: Annotated[bool, "sandboxes on arm64 (SandboxArchitecture)"] = False
+    egress: Annotated[str, "dualstack, nat or own (Egress)"] = "dualstack"
+    transcript_kb: Annotated[float, "what a thread has in the table"] = 40
+    workspace_mb: Annotated[float, "what is kept of a thread's workspace, packed, all versions together"] = 100
+    log_kb: Annotated[float, "log lines of a turn"] = 30
+    alarms: Annotated[int, "CloudWatch alarms of the stack"] = 20
+    metrics: Annotated[int, "CloudWatch metrics of the stack"] = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +102,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def assumed() -> dict[str, tuple[Any, str]]:
     """Return the default and the meaning of each assumption, by name."""
-    return {each.name: (each.default, each.metadata["meaning"]) for each in fields(Assumptions)}
+    hints = get_type_hints(Assumptions, include_extras=True)
+    return {
+        each.name: (hints[each.name].__origin__(each.default), hints[each.name].__metadata__[0])
+        for each in fields(Assumptions)
+    }
 
 
 def bill(given: Assumptions) -> list[Line]:
     """Return what the month is made of: what is there anyway, what is used, what is kept."""
     turns = given.threads * given.sittings * given.turns
     hours = given.threads * given.sittings * (given.sitting_minutes + given.idle_minutes) / 60
-    seconds = given.text_seconds + given.silent_seconds
     used = {what: once * turns for what, once in ONCE.items()}
     for each, times in ((TEXT_SECOND, given.text_seconds), (SILENT_SECOND, given.silent_seconds)):
         for what, amount in each.items():
@@ -128,8 +127,8 @@ def bill(given: Assumptions) -> list[Line]:
         Line("sandboxes", f"vcpu_{kind}", hours * given.vcpu),
         Line("sandboxes", f"gb_{kind}", hours * given.memory_gb),
         *([] if given.egress == "nat" else [Line("sandboxes", "address", hours)]),
-        # At most once a minute while there are turns, two requests each.
-        Line("sandboxes", "s3_puts", 2 * min(turns, turns * max(1, seconds / 60))),
+        # What is kept of a workspace: two requests after a turn.
+        Line("sandboxes", "s3_puts", 2 * turns),
         Line("kept", "table_gb", kept * given.transcript_kb / MILLION),
         Line("kept", "s3_gb", kept * given.workspace_mb / 1000),
     ]

@@ -75,7 +75,7 @@ class Destruction:
         stay = [f"  {name}: {resources[name]}" for name in retained() if name in resources]
         if "Table" in resources and self._protected(resources["Table"]):
             table = resources["Table"]
-            raise NotDestroyedError(f"The table {table} has deletion protection. Whoever means it switches that off first.")
+            raise NotDestroyedError(f"The table {table} has deletion protection. Switch that off first.")
         lines = [
             f"{self.stack.name} has {len(resources)} resources. Sandboxes are stopped, images are deleted.",
             "What stays, with all that is in it, until somebody deletes it by hand (docs/deploy.md):",

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.stack.aws_clients import DUMMY, REGION
 from local.stack.installs import UV
 from local.stack.layout import CHECKOUT
 from local.stack.template import read_template
@@ -26,7 +25,7 @@ from operate.stacks import READ_SECONDS, DeployedStack, NoStackError
 EVENTS = CHECKOUT / "tests" / "events"
 SAM = CHECKOUT / ".local" / "sam" / "bin" / "sam"
 FUNCTION = "AWS::Serverless::Function"
-NO_DOCKER = "sam local invoke runs functions in docker, and there is none here; make test gives handlers the same events."
+NO_DOCKER = "sam local invoke runs functions in docker: there is none here. make test gives handlers the same events."
 
 
 class NotInvokedError(Exception):
@@ -36,7 +35,7 @@ class NotInvokedError(Exception):
 def main() -> int:
     """Run it; the exit code is SAM's."""
     parser = argparse.ArgumentParser(prog="operate.invoke", description=__doc__)
-    parser.add_argument("--env", required=True, help="an environment of samconfig.toml, or: local")
+    parser.add_argument("--env", required=True, help="an environment of samconfig.toml")
     parser.add_argument("--function", required=True, help="as template.yaml names it, for example ChatHttpFunction")
     parser.add_argument("--event", required=True, help="as tests/events names it, for example http-health")
     asked = parser.parse_args()
@@ -69,23 +68,19 @@ def recorded(function: str, event: str) -> Path:
 
 
 def variables(stack: DeployedStack, function: str) -> dict[str, str]:
-    """Return what the deployed function is configured with; on the local stack also where its AWS is."""
+    """Return what the deployed function is configured with."""
     found = stack.client("cloudformation", read_seconds=READ_SECONDS).describe_stack_resource(
         StackName=stack.name, LogicalResourceId=function
     )
     name = found["StackResourceDetail"]["PhysicalResourceId"]
     deployed = stack.client("lambda", read_seconds=READ_SECONDS).get_function_configuration(FunctionName=name)
     given: dict[str, str] = deployed["Environment"]["Variables"]
-    if stack.aws_url is None:
-        return given
-    here = {"AWS_ACCESS_KEY_ID": DUMMY, "AWS_SECRET_ACCESS_KEY": DUMMY, "AWS_DEFAULT_REGION": REGION}
-    return given | here | {"AWS_ENDPOINT_URL": stack.aws_url}
+    return given
 
 
 def invoke(function: str, event: Path, given: Mapping[str, str]) -> int:
     """Build, and run the function in SAM's emulator; return its exit code."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        # SAM hands on only variables that the template names; these may be others on the local stack.
         json.dump({"Parameters": dict(given)}, file)
         file.flush()
         environment = os.environ | {"PATH": f"{UV.parent}:{os.environ.get('PATH', os.defpath)}"}
@@ -93,7 +88,7 @@ def invoke(function: str, event: Path, given: Mapping[str, str]) -> int:
         if build.returncode:
             return build.returncode
         command = [str(SAM), "local", "invoke", function, "--event", str(event), "--env-vars", file.name]
-        return subprocess.run([*command, "--docker-network", "host"], cwd=CHECKOUT, check=False).returncode
+        return subprocess.run(command, cwd=CHECKOUT, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ class Elsewhere:
     """Asynchronous invokes: function, payload."""
     posted: list[str] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
+    ended: bool = False
+    """Whether ECS knows the task no more."""
 
     def __call__(self, model: Any, params: dict[str, Any], **_: object) -> tuple[AWSResponse, dict]:
         """Answer in place of the network; botocore calls it before a request is sent."""
@@ -72,7 +74,9 @@ class Elsewhere:
         return {"tasks": [{"taskArn": TASK, "lastStatus": "PROVISIONING"}], "failures": []}
 
     def DescribeTasks(self, path: str, body: bytes) -> dict:
-        """Know of none."""
+        """Show the task on its way, until it has ended."""
+        if self.tasks and not self.ended:
+            return {"tasks": [{"taskArn": TASK, "lastStatus": "PROVISIONING", "desiredStatus": "RUNNING"}], "failures": []}
         return {"tasks": [], "failures": [{"arn": arn, "reason": "MISSING"} for arn in json.loads(body)["tasks"]]}
 
     def ListTasks(self, path: str, body: bytes) -> dict:

@@ -135,12 +135,13 @@ def test_schedules_look_for_what_nobody_tells(given):
 
 
 def test_event_of_a_task_confirms_what_ecs_says_of_it(given, functions):
-    """The thread's task is not known any more: its sandbox has ended. One of a thread that is unknown is passed over."""
+    """The thread's task is not known any more: its sandbox has ended. An unknown thread is passed over."""
     assert given("sandbox_ctl.handler.handle", "task-stopped") is None
     functions.handlers["sandbox_ctl.handler"].threads.claim(THREAD, user_id="ann")
     assert "starting" in given("sandbox_ctl.handler.handle", "operation-ensure")
     assert [thread_hash(THREAD)] == functions.tasks
 
+    functions.ended = True
     given("sandbox_ctl.handler.handle", "task-stopped", THREAD_HASH=thread_hash(THREAD))
 
     sandbox = functions.handlers["sandbox_ctl.handler"].store.find(THREAD)

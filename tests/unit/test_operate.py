@@ -155,7 +155,7 @@ def test_start_times_are_those_of_the_newest_task(stack, subject):
 
     (found,) = checks.start_times(subject)
 
-    assert "20 s for a place, 20 s image, 20 s process" in found.told
+    assert "20 s place, 20 s image, 20 s process" in found.told
 
 
 def test_check_that_breaks_down_keeps_no_other_from_being_made(stack, subject):
