@@ -1,4 +1,4 @@
-"""The handlers as Lambda has them: composed of the template's variables, on moto, with what moto lacks answered here."""
+"""The handlers as Lambda has them: composed of the template, on moto, with what moto lacks answered here."""
 
 import importlib
 import io
@@ -76,7 +76,8 @@ class Elsewhere:
     def DescribeTasks(self, path: str, body: bytes) -> dict:
         """Show the task on its way, until it has ended."""
         if self.tasks and not self.ended:
-            return {"tasks": [{"taskArn": TASK, "lastStatus": "PROVISIONING", "desiredStatus": "RUNNING"}], "failures": []}
+            task = {"taskArn": TASK, "lastStatus": "PROVISIONING", "desiredStatus": "RUNNING"}
+            return {"tasks": [task], "failures": []}
         return {"tasks": [], "failures": [{"arn": arn, "reason": "MISSING"} for arn in json.loads(body)["tasks"]]}
 
     def ListTasks(self, path: str, body: bytes) -> dict:
