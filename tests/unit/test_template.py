@@ -9,6 +9,7 @@ from chat.settings import Settings as ChatSettings
 from oauth_proxy.settings import Settings as OauthProxySettings
 from sandbox_ctl.settings import Settings as SandboxCtlSettings
 from sandbox_ctl.transfers import PREFIX
+from threadbox.telemetry import count
 
 SETTINGS = {
     "functions/chat/src": ChatSettings,
@@ -246,11 +247,22 @@ def test_flags_are_switched_at_once(template):
     assert (0, 0) == (strategy["DeploymentDurationInMinutes"], strategy["FinalBakeTimeInMinutes"])
 
 
-def test_row_that_does_not_open_raises_an_alarm(template):
-    """The metric that the code counts is the one that is watched."""
+def test_row_that_does_not_open_raises_an_alarm(template, monkeypatch, capsys):
+    """What the function that opens rows counts is what is watched: an alarm sees exactly its own dimensions."""
     alarm = template["Resources"]["VaultUnreadableAlarm"]["Properties"]
-    namespace = template["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
-    assert (namespace, "VaultUnreadable", 1) == (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"])
+    common = template["Globals"]["Function"]["Environment"]["Variables"]
+    for name, value in (common | functions(template)["SandboxCtlFunction"]["Environment"]["Variables"]).items():
+        if name.startswith("POWERTOOLS_"):
+            monkeypatch.setenv(name, value)
+    count("VaultUnreadable")
+    counted = json.loads(capsys.readouterr().out)
+    (metric,) = counted["_aws"]["CloudWatchMetrics"]
+    ((*dimensions,),) = metric["Dimensions"]
+
+    assert (metric["Namespace"], metric["Metrics"][0]["Name"]) == (alarm["Namespace"], alarm["MetricName"])
+    watched = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
+    assert {name: counted[name] for name in dimensions} == watched
+    assert 1 == alarm["Threshold"]
 
 
 def _allowed(template, prefix):
