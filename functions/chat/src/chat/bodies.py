@@ -8,12 +8,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from threadbox.errors import HistoryUnavailableError
 from threadbox.identifiers import thread_hash
+from threadbox.objects import delete_objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
-
-AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +60,8 @@ class BodyStore:
         Raises:
             HistoryUnavailableError: S3 does not delete them.
         """
-        named = list(keys)
-        for start in range(0, len(named), AT_ONCE):
-            objects: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in named[start : start + AT_ONCE]]
-            try:
-                answer = self.client().delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
-            except (ClientError, BotoCoreError) as exc:
-                raise HistoryUnavailableError("The conversation could not be deleted.", retry_after=5) from exc
-            if answer.get("Errors"):
-                raise HistoryUnavailableError("The conversation could not be deleted.", retry_after=5)
-        return len(named)
+        failed = HistoryUnavailableError("The conversation could not be deleted.", retry_after=5)
+        return delete_objects(self.client, self.bucket, keys, otherwise=failed)
 
     def delete_thread(self, thread_id: str, *, first: int = 0, until: int | None = None) -> int:
         """

@@ -19,11 +19,11 @@ from sandbox_ctl.sandboxes import Sandbox, SandboxStore
 from threadbox.clock import unix_time
 from threadbox.errors import OpenCodeError, SandboxUnavailableError
 from threadbox.identifiers import thread_hash
+from threadbox.objects import delete_objects
 from threadbox.telemetry import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 S3_CONFIG = Config(
     connect_timeout=2,
@@ -42,7 +42,6 @@ live for hours, and of which nobody says how many are left. An hour is well with
 RENEW_AFTER = 900
 """Seconds. So a form that ended before its time is replaced by a contact after a quarter of an hour."""
 LARGEST = 1024**3
-AT_ONCE = 1000
 ARCHIVE, MANIFEST = "archive.tar.zst", "manifest.json"
 PARTS = frozenset((ARCHIVE, MANIFEST))
 
@@ -181,15 +180,8 @@ class MemoryService:
 
     def _delete(self, keys: Iterable[str]) -> None:
         """Delete objects, in this order: a manifest before its archive."""
-        named = list(keys)
-        for start in range(0, len(named), AT_ONCE):
-            objects: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in named[start : start + AT_ONCE]]
-            try:
-                answer = self.client().delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
-            except (ClientError, BotoCoreError) as exc:
-                raise SandboxUnavailableError("The sandbox's memory cannot be deleted.", retry_after=5) from exc
-            if answer.get("Errors"):
-                raise SandboxUnavailableError("The sandbox's memory cannot be deleted.", retry_after=5)
+        failed = SandboxUnavailableError("The sandbox's memory cannot be deleted.", retry_after=5)
+        delete_objects(self.client, self.bucket, keys, otherwise=failed)
 
 
 def _prefix(thread_id: str) -> str:
