@@ -5,7 +5,6 @@ Four functions run this package, and one of them answers over HTTP: the others s
 """
 
 import asyncio
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -43,6 +42,7 @@ from threadbox.sessions import SessionVerifier
 from threadbox.sockets import SocketBroadcast, SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
+from threadbox.tls import trusting_nobody
 
 # What a turn leaves of its function's time to store the answer and say goodbye.
 FAREWELL = 30
@@ -63,9 +63,7 @@ posting = ThreadPoolExecutor(32, "post")
 broadcast = SocketBroadcast(store=sockets, connections=connections)
 control = SandboxControlClient(client=lambda_client, function=settings.sandbox_ctl_function)
 dispatcher = TurnDispatcher(client=lambda_client, function=settings.turn_function)
-# Sandboxes speak plain HTTP. Every client would make a context that knows all authorities, which takes tens of
-# milliseconds; this one trusts nobody.
-tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+tls = trusting_nobody()
 
 
 def sandbox_http() -> httpx.AsyncClient:

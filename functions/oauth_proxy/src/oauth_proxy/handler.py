@@ -5,7 +5,6 @@ Two functions run this package. The one that performs the steps waits for most o
 starts without the HTTP side.
 """
 
-import ssl
 from functools import cache
 from typing import Any
 
@@ -32,6 +31,7 @@ from threadbox.sessions import SessionVerifier
 from threadbox.sockets import SocketBroadcast, SocketStore
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
+from threadbox.tls import trusting_nobody
 from threadbox.vault import Sealer
 
 # What a waiting step leaves of its function's time to end an attempt: a call off, and posts to sockets.
@@ -48,8 +48,7 @@ attempts = AttemptService(
         ),
         function=settings.sandbox_ctl_function,
     ),
-    # Sandboxes speak plain HTTP, and knowing all authorities would take tens of milliseconds: it trusts nobody.
-    sandbox=SigninClient(http=httpx.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)),
+    sandbox=SigninClient(http=httpx.Client(verify=trusting_nobody(), trust_env=False)),
     notices=Notices(
         broadcast=SocketBroadcast(
             store=SocketStore(table=table),

@@ -4,7 +4,6 @@ Composition root of sandbox_ctl: the only module that reads the environment and 
 Turns wait for its first answer, and invoke it directly: the HTTP side is made when somebody asks over HTTP.
 """
 
-import ssl
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +50,7 @@ from threadbox.sessions import SessionVerifier
 from threadbox.sockets import SocketBroadcast, SocketStore
 from threadbox.telemetry import count, logger
 from threadbox.threads import ThreadStore
+from threadbox.tls import trusting_nobody
 from threadbox.vault import Opener, Sealer
 
 if TYPE_CHECKING:
@@ -102,9 +102,7 @@ launcher = FargateLauncher(
 kms = boto3.client("kms", config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"}))
 sealer = Sealer(kms=kms, key_id=settings.vault_key_arn)
 lender = Lender(threads=threads, opener=Opener(kms=kms, unreadable=partial(count, "VaultUnreadable")))
-# Sandboxes speak plain HTTP. Every client would make a context that knows all authorities, which takes tens of
-# milliseconds; this one trusts nobody.
-tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+tls = trusting_nobody()
 daemon = DaemonClient(http=httpx.Client(verify=tls), signer=signer)
 provider = OpenAIClient(http=httpx.Client(), issuer=settings.codex_issuer_url)
 connections = ConnectionsClient.of(settings.connections_url)
