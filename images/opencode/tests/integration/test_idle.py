@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -17,12 +19,7 @@ def test_idle_ends_it_while_tabs_look_on(start: Start, model: ScriptedModel) -> 
         assert sandboxd.until_ready()["state"] == "ready"
         with sandboxd.events() as lines:
             next(lines)
-            model.release.clear()
-            sandboxd.prompt("hold")
-            with pytest.raises(TimeoutError):
-                until_ended(sandboxd, seconds=2)
-            model.release.set()
-            turn_of(lines)
+            outlives_a_turn(sandboxd, model, lines, seconds=2)
             quiet = time.monotonic()
             until_ended(sandboxd, seconds=15)
             assert time.monotonic() - quiet > 0.8
@@ -36,14 +33,21 @@ def test_old_one_ends_after_its_turn(start: Start, model: ScriptedModel) -> None
         assert sandboxd.until_ready()["state"] == "ready"
         with sandboxd.events() as lines:
             next(lines)
-            model.release.clear()
-            sandboxd.prompt("hold")
-            with pytest.raises(TimeoutError):
-                until_ended(sandboxd, seconds=3)
-            model.release.set()
-            turn_of(lines)
+            outlives_a_turn(sandboxd, model, lines, seconds=3)
         until_ended(sandboxd, seconds=15)
         assert sandboxd.process.wait(10) == TOO_OLD
+
+
+def outlives_a_turn(
+    sandboxd: Sandboxd, model: ScriptedModel, lines: Iterator[dict[str, Any]], *, seconds: float
+) -> None:
+    """Have a turn that says nothing for so long, see that the sandbox goes on meanwhile, and let the turn end."""
+    model.release.clear()
+    sandboxd.prompt("hold")
+    with pytest.raises(TimeoutError):
+        until_ended(sandboxd, seconds=seconds)
+    model.release.set()
+    turn_of(lines)
 
 
 def until_ended(sandboxd: Sandboxd, *, seconds: float) -> None:
