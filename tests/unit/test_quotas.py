@@ -98,6 +98,18 @@ def test_place_of_a_deleted_thread_is_free(controlling, table):
     assert {"t1", "t2", "t3"} == counted(table)
 
 
+def test_place_of_one_that_ended_unnoticed_is_free(controlling, table):
+    """No event told of it, and the sweeper has not come by: ECS is asked before anybody is refused for it."""
+    for number in range(3):
+        starts(controlling, f"t{number}")
+    controlling.launcher.move(controlling.store.find("t0").task_arn)
+    assert isinstance(starts(controlling, "t0"), Access)
+    controlling.launcher.end(controlling.store.find("t0").task_arn)
+    starts(controlling, "t3")
+    assert {"t1", "t2", "t3"} == counted(table)
+    assert State.STOPPED == controlling.store.find("t0").state
+
+
 def test_messages_of_a_thread_are_bounded_in_each_minute(table, clock):
     """The thirty-first within a minute is refused until that has passed; another thread is not concerned."""
     messages = MessageStore(table=table, bodies=None, cuts=None, now=clock)

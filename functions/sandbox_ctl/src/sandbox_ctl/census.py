@@ -67,17 +67,22 @@ class Census:
         Raises:
             RateLimitedError: all of them live.
         """
-        item = self.table.get_item(Key=quota_key(user_id), ConsistentRead=True).get("Item", {})
-        members: Any = item.get("threads", set())
+        members = self.threads_of(user_id)
         if len(members) < self.per_user:
             return
-        dropped = [not transact(self.table, [ended(thread), *self.exit(thread, user_id)]) for thread in sorted(members)]
+        dropped = [not transact(self.table, [ended(thread), *self.exit(thread, user_id)]) for thread in members]
         if not any(dropped):
             raise RateLimitedError(
                 f"You have {len(members)} sandboxes running, which is as many as may be. Stop one of them, or wait.",
                 retry_after=RETRY_AFTER,
                 limit=self.per_user,
             )
+
+    def threads_of(self, user_id: str) -> list[str]:
+        """Return the threads of the user's sandboxes that are counted."""
+        item = self.table.get_item(Key=quota_key(user_id), ConsistentRead=True).get("Item", {})
+        threads: Any = item.get("threads", set())
+        return sorted(threads)
 
     def members(self) -> list[tuple[str, str | None]]:
         """Return thread and user of every sandbox that is counted."""

@@ -291,6 +291,11 @@ class SandboxStore:
         """Return thread and user of every sandbox that is not known to have ended."""
         return Census(table=self.table, per_user=self.per_user).members()
 
+    def counted(self, user_id: str) -> list[Sandbox]:
+        """Return the user's sandboxes that are not known to have ended."""
+        threads = Census(table=self.table, per_user=self.per_user).threads_of(user_id)
+        return [sandbox for thread in threads if (sandbox := self.find(thread)) is not None]
+
     def _phase(self, sandbox: Sandbox) -> dict[str, Any]:
         now = self.now()
         return {"phase_at": int(now), "phase_ms": int(now * 1000), "phases": sandbox.phases_until(int(now * 1000))}

@@ -8,6 +8,7 @@ time, as far as it goes without waiting; the caller hears ``starting`` and comes
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 from sandbox_ctl.callkeys import USE_LIFE, CallSigner, Scope
@@ -22,7 +23,13 @@ from sandbox_ctl.sizes import Sizes
 from sandbox_ctl.starts import Starter
 from sandbox_ctl.status import Status
 from threadbox.control import Access, Codex, Starting
-from threadbox.errors import ConflictError, OpenCodeError, SandboxUnavailableError, StaleGenerationError
+from threadbox.errors import (
+    ConflictError,
+    OpenCodeError,
+    RateLimitedError,
+    SandboxUnavailableError,
+    StaleGenerationError,
+)
 from threadbox.policies import Policy
 from threadbox.telemetry import logger
 from threadbox.threads import ThreadStore
@@ -288,10 +295,22 @@ class SandboxService:
     def _claim(self, thread_id: str, *, size: str | None) -> None:
         owner = self.new_owner()
         user_id = self.threads.find_owner(thread_id)
-        sandbox = self.store.claim(thread_id, launch=self._launch(size), owner=owner, user_id=user_id)
+        claim = partial(self.store.claim, thread_id, launch=self._launch(size), owner=owner, user_id=user_id)
+        try:
+            sandbox = claim()
+        except RateLimitedError:
+            if user_id is None or not self._has_lost_one(user_id):
+                raise
+            sandbox = claim()
         if sandbox is not None:
             logger.info("sandbox requested", thread_id=thread_id, generation=sandbox.generation)
             self.starter.run(sandbox, owner=owner, launch=self._launch)
+
+    def _has_lost_one(self, user_id: str) -> bool:
+        """Whether one of the user's sandboxes is over, unnoticed until now: nobody is refused for what is gone."""
+        counted = self.store.counted(user_id)
+        living = (sandbox for sandbox in counted if sandbox.state in (State.RUNNING, State.STOPPING))
+        return any(self.confirm(sandbox).state in ENDED for sandbox in living)
 
     def _launch(self, size: str | None) -> Launch:
         chosen = self.sizes.known(size)
