@@ -119,6 +119,7 @@ def compose_bound(
         last_event=lambda: log.last,
         default_model=lambda: connection.default_model or configured,
         wait_seconds=settings.held_seconds,
+        tasks=tasks,
     )
 
     async def works() -> bool:

@@ -14,6 +14,7 @@ it without a word, and one that comes late ends the next. Here it can name its p
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine
@@ -24,16 +25,19 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sandboxd.credentials import Credentials
-from sandboxd.errors import InvalidRequestError, OpenCodeError, SandboxdError, UnknownOutcomeError
+from sandboxd.errors import InvalidRequestError, NotReadyError, OpenCodeError, SandboxdError, UnknownOutcomeError
 from sandboxd.events import RESYNC
 from sandboxd.maintenance import Maintenance
 from sandboxd.supervisor import Supervisor
+from sandboxd.tasks import Tasks
+
+logger = logging.getLogger(__name__)
 
 TAKEN_SECONDS = 60
 """A prompt of which nothing is heard for so long is given up as lost."""
 CALL_SECONDS = 9
 BUSY_SECONDS = 5
-"""So long an abort waits for OpenCode to be at work on its prompt."""
+"""So long whoever calls a prompt off waits for OpenCode to be at work on it; the abort itself waits on."""
 TYPE_BYTES = 80
 CURSOR = "Event-Cursor"
 """The header that says behind which number of the event log a prompt's own events lie."""
@@ -93,12 +97,13 @@ class PromptsUnderWay:
         if taken is not None:
             taken.over.set()
 
-    async def wait_over(self, part_id: str, seconds: float) -> None:
-        """Wait until OpenCode is busy with that prompt, or it was not taken; at most *seconds*."""
+    async def wait_over(self, part_id: str, seconds: float) -> bool:
+        """Wait until OpenCode is busy with that prompt, or it was not taken; False after *seconds*."""
         taken = self._taken.get(part_id)
         if taken is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(taken.over.wait(), seconds)
+        return taken is None or taken.over.is_set()
 
     def see(self, event: bytes) -> None:
         """Note what an event of OpenCode's says of them."""
@@ -171,8 +176,11 @@ class Prompts:
     be a provider's that is not connected any more.
     """
     wait_seconds: float
+    tasks: Tasks
+    busy_seconds: float = BUSY_SECONDS
     known: KnownPrompts = field(default_factory=KnownPrompts)
     _last: str | None = None
+    _calling_off: asyncio.Task[None] | None = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def pass_on(self, session_id: str, prompt: Prompt, *, query: bytes) -> httpx.Response:
@@ -190,6 +198,7 @@ class Prompts:
 
     async def _pass_on(self, session_id: str, prompt: Prompt, query: bytes) -> httpx.Response:
         part_id = prompt.part_id()
+        await self._wait_called_off()
         await self.maintenance.admit(lambda: self.under_way.add(session_id, part_id))
         behind = self.last_event()
         try:
@@ -209,15 +218,35 @@ class Prompts:
 
     async def abort(self, session_id: str, part_id: str) -> bool:
         """
-        Stop OpenCode's work on that prompt, once it is at work on it; False when it was given another one since, or
-        never that one.
+        Stop OpenCode's work on that prompt; False when it was given another one since, or never that one.
+
+        One that OpenCode is not at work on yet is stopped once it is; until then it is given no other.
 
         Raises:
             NotReadyError: OpenCode is not ready in time.
             OpenCodeError: OpenCode did not answer, or refused.
         """
-        if self._last == part_id:
-            await self.under_way.wait_over(part_id, BUSY_SECONDS)
+        if self._last == part_id and not await self.under_way.wait_over(part_id, self.busy_seconds):
+            if self._calling_off is None or self._calling_off.done():
+                self._calling_off = self.tasks.spawn(self._call_off(session_id, part_id))
+            return True
+        return await self._abort(session_id, part_id)
+
+    async def _call_off(self, session_id: str, part_id: str) -> None:
+        """Stop the prompt when OpenCode is at work on it, or when nothing was heard of it for as long as may be."""
+        await self.under_way.wait_over(part_id, TAKEN_SECONDS)
+        try:
+            await self._abort(session_id, part_id)
+        except SandboxdError as error:
+            logger.warning("a prompt was not called off: %s", error.code)
+
+    async def _wait_called_off(self) -> None:
+        if self._calling_off is not None:
+            _, left = await asyncio.wait([self._calling_off], timeout=self.wait_seconds)
+            if left:
+                raise NotReadyError
+
+    async def _abort(self, session_id: str, part_id: str) -> bool:
         async with self._one_at_a_time:
             if self._last != part_id:
                 return False

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from typing import Any
 
 import httpx
 import pytest
 
 from sandboxd.errors import NotReadyError, SandboxdError, UnknownOutcomeError
 from sandboxd.events import RESYNC
-from sandboxd.prompts import KNOWN_PROMPTS, KnownPrompts, Prompt, PromptsUnderWay
+from sandboxd.maintenance import Maintenance
+from sandboxd.prompts import KNOWN_PROMPTS, KnownPrompts, Prompt, Prompts, PromptsUnderWay
+from sandboxd.tasks import Tasks
 
 SESSION = "ses_1"
 
@@ -73,6 +76,67 @@ def test_parts_without_ids_get_some_in_order() -> None:
     assert first.startswith("prt_")
     assert bare.model_dump(exclude_unset=True)["agent"] == "build"
     assert (named.part_id(), "id" in named.parts[0]) == ("prt_mine", False)
+
+
+class FakeOpenCode:
+    """Takes prompts and aborts, in place of the supervisor's and of the credentials that it would have."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._hear), base_url="http://opencode")
+
+    async def opencode(self, _seconds: float) -> "FakeOpenCode":
+        return self
+
+    def restore(self) -> bool:
+        return True
+
+    async def _hear(self, request: httpx.Request) -> httpx.Response:
+        parts = json.loads(request.content)["parts"] if request.content else []
+        self.heard.append(" ".join([request.url.path.rpartition("/")[2], *(part["id"] for part in parts)]))
+        return httpx.Response(204 if parts else 200)
+
+
+@pytest.mark.anyio
+async def test_prompt_called_off_before_opencode_is_at_work_is_stopped_once_it_is() -> None:
+    """However long that takes: whoever called it off need not wait for it, and no other prompt comes in between."""
+    tasks = Tasks(failed=lambda: None)
+    opencode: Any = FakeOpenCode()
+    under_way = PromptsUnderWay()
+    prompts = Prompts(
+        supervisor=opencode,
+        maintenance=Maintenance(busy=never, tasks=tasks, held_seconds=1),
+        credentials=opencode,
+        under_way=under_way,
+        last_event=lambda: 0,
+        default_model=lambda: None,
+        wait_seconds=0.01,
+        tasks=tasks,
+        busy_seconds=0.01,
+    )
+
+    async def hand_over(part_id: str) -> httpx.Response:
+        prompt = Prompt.model_validate({"parts": [{"id": part_id, "type": "text", "text": "hi"}]})
+        return await prompts.pass_on(SESSION, prompt, query=b"")
+
+    await hand_over("prt_1")
+    assert await prompts.abort(SESSION, "prt_1")
+    assert await prompts.abort(SESSION, "prt_1"), "it may be called off twice"
+    with pytest.raises(NotReadyError):
+        await hand_over("prt_2")
+    assert opencode.heard == ["prompt_async prt_1"]
+
+    for each in (STORED, BUSY):
+        under_way.see(each)
+    prompts.wait_seconds = 5
+    assert (await hand_over("prt_2")).status_code == 204
+    assert opencode.heard == ["prompt_async prt_1", "abort", "prompt_async prt_2"]
+    assert not await prompts.abort(SESSION, "prt_1"), "it comes too late for this one"
+    await tasks.close()
+
+
+async def never() -> bool:
+    return False
 
 
 class Handing:
