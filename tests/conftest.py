@@ -49,7 +49,8 @@ def template() -> dict:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let test-long say that its tests need what others would share."""
+    """Let test-long say that its tests need what others would share, and anyone what the table is kept in."""
+    parser.addoption("--moto", action="store_true", help="unit tests on moto's table, not on one in memory")
     parser.addoption("--stack-each", action="store_true", help="a stack for each process, not one for all of them")
 
 

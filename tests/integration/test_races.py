@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from functools import partial
 from uuid import uuid4
 
 import boto3
@@ -24,6 +25,7 @@ from sandbox_ctl.launcher import FargateLauncher
 from sandbox_ctl.lifecycle import ENDED
 from sandbox_ctl.models import Model, ModelAccess
 from sandbox_ctl.rates import RateStore
+from sandbox_ctl.rollout import Rollout
 from sandbox_ctl.starts import Starter
 from tests.controlling import Controlling
 from tests.fakes import FakeAgent, FakeConnections, FakeDaemon, begin
@@ -57,7 +59,10 @@ def thread_id():
 def service(stack, table, ecs, thread_id):
     launcher = FargateLauncher(ecs=ecs, cluster=stack.outputs["ClusterArn"], subnets=[], security_group="")
     controlling = Controlling(table, launcher=launcher, daemon=FakeDaemon(ready=False), models=lambda: MODELS)
-    yield replace(controlling.service, task_definitions={"X86_64": "threadbox-sandbox"})
+    # Read once: a function is one thread, and no store of flags is made for several that read them anew.
+    rollout = Rollout(threads=controlling.threads, stores=partial(controlling.appconfig.store, max_age=3600))
+    rollout.admit(thread_id)
+    yield replace(controlling.service, rollout=rollout, task_definitions={"X86_64": "threadbox-sandbox"})
     for task in tasks(stack, ecs, thread_id):
         ecs.stop_task(cluster=stack.outputs["ClusterArn"], task=task)
     # The stack's own sweeper is not to go on with what begins here.

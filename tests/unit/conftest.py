@@ -1,4 +1,4 @@
-"""The table of template.yaml, in moto, and what stands on it."""
+"""The table of template.yaml, in memory or in moto, and what stands on it."""
 
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from chat.cuts import CutStore
 from chat.messages import MessageStore
 from chat.turns import TurnStore
 from tests.fakes import FaultyKms
+from tests.unit.memory_table import MemoryTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def aws():
-    with mock_aws():
+    # A session of its own for each test would have it read botocore's models anew.
+    with mock_aws(config={"core": {"reset_boto3_session": False}}):
         yield
 
 
@@ -35,7 +37,11 @@ def key_id(aws) -> str:
 
 
 @pytest.fixture
-def table(aws, template) -> "Table":
+def table(request, template) -> "Table | MemoryTable":
+    """The table: in memory, or moto's for tests of what is written into it, and for all of them with ``--moto``."""
+    if request.node.get_closest_marker("moto") is None and not request.config.getoption("moto"):
+        return MemoryTable()
+    request.getfixturevalue("aws")
     properties = template["Resources"]["Table"]["Properties"]
     return boto3.resource("dynamodb").create_table(
         TableName="threads",

@@ -8,7 +8,7 @@ from threadbox.control import Starting
 
 
 @pytest.fixture
-def signing_in(table, clock):
+def signing_in(aws, table, clock):
     return SigningIn(table, clock)
 
 

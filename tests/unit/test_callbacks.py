@@ -9,7 +9,7 @@ from tests.unit.signing_in import THREAD, SigningIn
 
 
 @pytest.fixture
-def signing_in(table, clock):
+def signing_in(aws, table, clock):
     signing_in = SigningIn(table, clock)
     signing_in.authorize().raise_for_status()
     return signing_in
@@ -123,7 +123,7 @@ def test_fourth_call_is_told_to_come_again(signing_in):
     assert signing_in.callback(prefer="respond-async").status_code == 202
 
 
-def test_without_an_attempt_there_is_none(table, clock):
+def test_without_an_attempt_there_is_none(aws, table, clock):
     """As in OpenCode, where callback needs an authorize before it."""
     answer = SigningIn(table, clock).callback()
     assert (404, "no_signin") == (answer.status_code, answer.json()["code"])
@@ -201,7 +201,7 @@ class TestBrowser:
     """The browser's way: what the provider sent back is handed on once."""
 
     @pytest.fixture
-    def signing_in(self, table, clock):
+    def signing_in(self, aws, table, clock):
         signing_in = SigningIn(table, clock)
         signing_in.sandbox.url = "https://auth.example/oauth/authorize?client_id=c&state=s1&scope=x"
         signing_in.authorize(0).raise_for_status()

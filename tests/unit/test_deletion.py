@@ -12,6 +12,8 @@ from threadbox.sessions import SessionVerifier
 from threadbox.sockets import Socket, SocketStore
 from threadbox.threads import ThreadStore
 
+pytestmark = pytest.mark.moto
+
 KEY = {"kid": "k", "key": "s" * 64}
 
 

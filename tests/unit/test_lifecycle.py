@@ -10,7 +10,7 @@ from tests.unit.memory_table import MemoryTable
 
 LAUNCH = Launch(task_definition="sandbox:1", environment={}, key_id="k")
 # What the store offers besides transitions.
-READS = {"find", "find_with_policy", "find_last_turn", "listed", "forget"}
+READS = {"find", "find_with_policy", "find_last_turn", "counted", "listed", "forget"}
 CALLS = {
     "claim": lambda store, row: store.claim("t", launch=LAUNCH, owner="me", user_id="ann"),
     "take": lambda store, row: store.take(row, owner="me"),

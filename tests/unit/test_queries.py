@@ -6,6 +6,8 @@ import pytest
 
 from threadbox.queries import beginning, between, pages, partition
 
+pytestmark = pytest.mark.moto
+
 CONDITIONS = [
     (partition("t"), ["CUT#1", "MSG#1", "MSG#2", "MSG#3"]),
     (beginning("t", "MSG#"), ["MSG#1", "MSG#2", "MSG#3"]),

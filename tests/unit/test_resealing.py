@@ -6,6 +6,8 @@ import pytest
 from tests.controlling import Controlling
 from threadbox.vault import CURRENT_SCHEMA, Sealer
 
+pytestmark = pytest.mark.moto
+
 
 @pytest.fixture
 def controlling(table, clock, kms, key_id):

@@ -9,6 +9,8 @@ from tests.controlling import Controlling
 from threadbox.control import Access, Starting
 from threadbox.errors import ConflictError, OpenCodeError, SandboxUnavailableError, StaleGenerationError
 
+pytestmark = pytest.mark.moto
+
 MODELS = ModelAccess(model=Model(base_url="http://127.0.0.1/v1", name="demo"), keys={"default": SecretStr("key")})
 
 

@@ -9,9 +9,11 @@ from threadbox.errors import ConflictError, ForbiddenError, RateLimitedError
 from threadbox.grants import Grant
 from threadbox.vault import Sealed
 
+pytestmark = pytest.mark.moto
+
 
 @pytest.fixture
-def signing_in(table, clock):
+def signing_in(aws, table, clock):
     return SigningIn(table, clock)
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from threadbox.sockets import Socket, SocketStore
 
+pytestmark = pytest.mark.moto
+
 SOCKET = Socket(thread_id="t", connection_id="c", user_id="u")
 
 

@@ -12,7 +12,7 @@ from tests.unit.signing_in import THREAD, SigningIn
 
 
 @pytest.fixture
-def signing_in(table, clock):
+def signing_in(aws, table, clock):
     signing_in = SigningIn(table, clock)
     signing_in.opens_socket()
     signing_in.authorize().raise_for_status()
@@ -111,10 +111,10 @@ def test_step_killed_anywhere_loses_nothing(signing_in):
     signing_in.sandbox.status = "approved"
     places = [(signing_in.kms, "generate_data_key"), (signing_in.table.meta.client, "transact_write_items")]
     for owner, name in places:
-        setattr(owner, name, kill)
-        with pytest.raises(KilledError):
-            signing_in.step("wait")
-        delattr(owner, name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, name, kill)
+            with pytest.raises(KilledError):
+                signing_in.step("wait")
     signing_in.sandbox.meanwhile = lambda: kill() if signing_in.sandbox.calls[-1][1] == "accept" else None
     with pytest.raises(KilledError):
         signing_in.step("wait")

@@ -11,6 +11,8 @@ from tests.unit.interleaving import Interruptible
 from threadbox.errors import ConflictError
 from threadbox.updates import TRIES
 
+pytestmark = pytest.mark.moto
+
 
 def ask(turns, messages, request_id, message_id=None, thread_id="t"):
     seq = messages.reserve(thread_id)
