@@ -83,6 +83,7 @@ def compose_bound(
         proxy=proxy,
         died=died,
         on_event=see,
+        warm_up=settings.warm_up,
         boot_seconds=settings.boot_seconds,
         stop_seconds=settings.stop_seconds,
     )

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """Without a turn, an attempt to sign in, a command or a call for so long, it ends."""
     life_seconds: float = Field(default=43_200, gt=0)
     """So long after it was ready it ends, between turns."""
+    warm_up: bool = True
+    """Whether OpenCode, once it answers, is made ready for a first prompt: it does as much then as it did to start."""
     boot_seconds: float = 30
     stop_seconds: float = 5
     heartbeat_seconds: float = 5

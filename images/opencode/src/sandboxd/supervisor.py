@@ -43,6 +43,7 @@ class Supervisor:
         proxy: ModelProxy,
         died: Callable[[], None],
         on_event: Callable[[bytes], None],
+        warm_up: bool,
         boot_seconds: float,
         stop_seconds: float,
     ) -> None:
@@ -53,6 +54,7 @@ class Supervisor:
         self._proxy = proxy
         self._died = died
         self._on_event = on_event
+        self._warms_up = warm_up
         self._boot_seconds = boot_seconds
         self._stop_seconds = stop_seconds
         self._opencode = create()
@@ -177,9 +179,10 @@ class Supervisor:
             self._watch.cancel()
         await self._opencode.stop(self._stop_seconds)
 
-    async def _read_events(self, *, ignored: str) -> None:
+    async def _read_events(self, *, ignored: str | None) -> None:
         reader = EventReader(self._opencode.client, self._log, on_event=self._on_event)
-        reader.ignore_session(ignored)
+        if ignored is not None:
+            reader.ignore_session(ignored)
         self._reader = self._tasks.spawn(reader.run())
         await reader.connected()
 
@@ -191,16 +194,22 @@ class Supervisor:
 
     async def _go_on(self, *, restarted: str | None = None) -> None:
         """Read the server's events, let calls in, and warm it up in the background."""
-        session_id = self._warm_up_session
-        if session_id is None or not self._warm_up_left:
-            session_id = await Conversation(self._opencode.client).begin_warm_up()
-        self._warm_up_session, self._warm_up_left = session_id, True
+        session_id = await self._begin_warm_up() if self._warms_up else None
         await self._read_events(ignored=session_id)
         if restarted is not None:
             event = {"type": "opencode.restarted", "properties": {"reason": restarted}}
             self._log.append(json.dumps(event, separators=(",", ":")).encode())
         self._available.set()
-        self._warming = self._tasks.spawn(self._warm_up(self._opencode, session_id))
+        if session_id is not None:
+            self._warming = self._tasks.spawn(self._warm_up(self._opencode, session_id))
+
+    async def _begin_warm_up(self) -> str:
+        """Return the id of the session it happens in."""
+        session_id = self._warm_up_session
+        if session_id is None or not self._warm_up_left:
+            session_id = await Conversation(self._opencode.client).begin_warm_up()
+        self._warm_up_session, self._warm_up_left = session_id, True
+        return session_id
 
     async def _warm_up(self, opencode: OpenCode, session_id: str) -> None:
         try:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.facts
 @pytest.fixture(scope="module")
 def sandboxd(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxd]:
     """A sandbox with a key for every provider, that reaches nothing but the scripted model."""
-    with running(ControlPlane(), tmp_path_factory.mktemp("models")) as sandboxd:
+    with running(ControlPlane(), tmp_path_factory.mktemp("models"), warm_up=True) as sandboxd:
         keys = {"default": API_KEY, "anthropic": ANTHROPIC_KEY, "openai-api": OPENAI_KEY}
         elsewhere = {"anthropic": model.base_url, "openai-api": model.base_url}
         assert sandboxd.bind(model, keys=keys, base_urls=elsewhere).status_code == 200
@@ -107,8 +107,8 @@ def test_title_is_found_beside_the_answer(model: ScriptedModel, tmp_path: Path) 
 
 
 def test_without_any_model_the_sandbox_works_and_a_prompt_says_so(tmp_path: Path) -> None:
-    """A model may come later (by sign-in); until then the answer is an error in words."""
-    with running(ControlPlane(), tmp_path) as sandboxd:
+    """A model may come later (by sign-in); until then the answer is an error in words, also while OpenCode warms up."""
+    with running(ControlPlane(), tmp_path, warm_up=True) as sandboxd:
         sandboxd.bind(model=None, keys={})
         assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
         session = sandboxd.call("GET", "/sandboxd/status").json()["session_id"]
