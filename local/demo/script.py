@@ -3,6 +3,7 @@ Decides what the demo model answers. Some texts are a script for tests and bench
 
     stream 5000 words              that many numbered words, at the usual pace
     stream 5000 words every 0 ms   the same at another pace
+    stream 9 words of 200 letters  longer ones; a pace comes behind
     slow: some text                one word, then nothing for 60 s, then the rest: time to stop it or to kill a part
     slow 5: some text              the same with 5 s
     think aloud about boxes        thoughts before the answer
@@ -22,7 +23,7 @@ from local.demo.tasks import find_task
 
 MAX_WORDS = 100_000
 
-STREAM = re.compile(r"\bstream (\d{1,6}) words(?: every (\d{1,5}) ms)?", re.IGNORECASE)
+STREAM = re.compile(r"\bstream (\d{1,6}) words(?: of (\d{1,4}) letters)?(?: every (\d{1,5}) ms)?", re.IGNORECASE)
 SLOW = re.compile(r"\bslow(?: (\d{1,3}))?: ?(.*)", re.IGNORECASE | re.DOTALL)
 THINK = re.compile(r"\bthink(?: aloud)?(?: about)?\b[: ]*(.*)", re.IGNORECASE | re.DOTALL)
 FAILURES: tuple[tuple[str, Failure], ...] = (
@@ -60,8 +61,9 @@ def _failure(text: str, delay: float) -> Answer | None:
 def _pace(text: str, delay: float) -> Answer | None:
     if script := STREAM.search(text):
         count = min(int(script[1]), MAX_WORDS)
-        pace = delay if script[2] is None else int(script[2]) / 1000
-        return Answer(words=tuple(f"word{n} " for n in range(1, count + 1)), delay=pace)
+        letters = int(script[2] or 0)
+        pace = delay if script[3] is None else int(script[3]) / 1000
+        return Answer(words=tuple(f"word{n}".ljust(letters, "x") + " " for n in range(1, count + 1)), delay=pace)
     if script := SLOW.search(text):
         rest = script[2].strip() or "That took its time."
         return Answer(words=split_words("Slowly: " + rest), delay=delay, pause=float(script[1] or 60))

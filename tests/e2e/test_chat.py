@@ -29,38 +29,38 @@ def test_message_is_answered_and_both_are_kept(thread):
     assert "running" == thread.sandbox()["state"]
 
 
-def test_conversation_goes_on_in_the_same_sandbox(thread):
+def test_conversation_goes_on_in_the_same_sandbox(shared):
     """The agent remembers what was said before."""
-    with thread.tab() as tab:
+    with shared.tab() as tab:
         tab.answer(tab.ask("say one"))
-        second = tab.answer(tab.ask("what did I say first?"))
+        second = tab.answer(tab.ask("what did I say before?"))
 
     assert "say one" in second.text
-    assert 1 == thread.sandbox()["generation"]
+    assert 1 == shared.sandbox()["generation"]
 
 
-def test_two_tabs_and_one_that_comes_late_see_the_same_answer(thread):
+def test_two_tabs_and_one_that_comes_late_see_the_same_answer(shared):
     """Every socket gets every chunk; one that attaches in the middle gets it all from the beginning."""
-    with thread.tab() as asking, thread.tab() as watching:
+    with shared.tab() as asking, shared.tab() as watching:
         request = asking.ask(WORDS)
         asking.until("text-delta")
-        with thread.tab() as late:
+        with shared.tab() as late:
             late.probe()
             seen_late = late.answer(request)
         seen = watching.answer(request)
 
     assert ("completed", "completed") == (seen.outcome, seen_late.outcome)
-    assert thread.texts()[1] == seen.text == seen_late.text
+    assert shared.texts()[-1] == seen.text == seen_late.text
     assert "start" == seen_late.kinds()[0]
 
 
-def test_tabs_that_open_in_the_moment_an_answer_begins_see_all_of_it(thread):
+def test_tabs_that_open_in_the_moment_an_answer_begins_see_all_of_it(shared):
     """Before the question, with it, while its turn starts and after: whatever a probe is told, nothing is missing."""
-    with thread.tab() as asking, ExitStack() as opened:
+    with shared.tab() as asking, ExitStack() as opened:
         asking.answer(asking.ask("say hello"))
         tabs, request = [], ""
         for n in range(8):
-            tabs.append(opened.enter_context(thread.tab()))
+            tabs.append(opened.enter_context(shared.tab()))
             tabs[-1].probe()
             if n == 2:
                 # It does not end before all are there.
@@ -72,14 +72,14 @@ def test_tabs_that_open_in_the_moment_an_answer_begins_see_all_of_it(thread):
         seen = [tab.answer(request) for tab in tabs]
 
     assert {"completed"} == {answer.outcome for answer in seen}
-    assert {thread.texts()[3]} == {answer.text for answer in seen}
+    assert {shared.texts()[-1]} == {answer.text for answer in seen}
     assert {1} == {answer.kinds().count("start") for answer in seen}
     assert {1} == {answer.kinds().count("tool-output-available") for answer in seen}
 
 
-def test_stop_ends_the_answer_and_keeps_what_was_said(thread):
+def test_stop_ends_the_answer_and_keeps_what_was_said(shared):
     """Stop ends it within moments; the part that was said stays, and the next message works."""
-    with thread.tab() as tab:
+    with shared.tab() as tab:
         tab.answer(tab.ask("say hello"))
         request = tab.ask("slow 60: a long story")
         tab.until("text-delta")
@@ -89,13 +89,14 @@ def test_stop_ends_the_answer_and_keeps_what_was_said(thread):
 
     assert "aborted" == stopped.outcome
     assert "still here" == after.text
-    assert 6 == len(thread.texts())
-    assert thread.texts()[3]
+    *_, said, _, kept = shared.texts()
+    assert said
+    assert "still here" == kept
 
 
-def test_message_during_an_answer_stops_it_and_is_answered(thread):
+def test_message_during_an_answer_stops_it_and_is_answered(shared):
     """A new message calls the running answer off; both requests end."""
-    with thread.tab() as tab:
+    with shared.tab() as tab:
         tab.answer(tab.ask("say hello"))
         first = tab.ask("slow 60: a long story")
         tab.until("text-delta")
@@ -104,13 +105,14 @@ def test_message_during_an_answer_stops_it_and_is_answered(thread):
         assert "never mind" == tab.answer(second).text
 
 
-def test_frame_sent_twice_is_answered_once(thread):
+def test_frame_sent_twice_is_answered_once(shared):
     """A repeated request changes nothing."""
-    with thread.tab() as tab:
+    before = len(shared.texts())
+    with shared.tab() as tab:
         request = tab.ask("say once", request_id="same")
         tab.ask("say once", request_id="same")
         assert "once" == tab.answer(request).text
-    assert ["say once", "once"] == thread.texts()
+    assert ["say once", "once"] == shared.texts()[before:]
 
 
 @pytest.mark.long

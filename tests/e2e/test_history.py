@@ -65,9 +65,9 @@ def test_edit_and_regenerate_cut_the_history_and_the_agents_memory(thread):
     assert 1 == thread.sandbox()["generation"]
 
 
-def test_cleared_thread_begins_anew(thread):
+def test_cleared_thread_begins_anew(shared):
     """History and memory are gone, other tabs are emptied behind the answer's end, and no frame of it follows."""
-    with thread.tab() as tab, thread.tab() as other:
+    with shared.tab() as tab, shared.tab() as other:
         tab.answer(tab.ask("say one"))
         running = tab.ask("slow 30: a long story")
         other.until("text-delta")
@@ -78,7 +78,7 @@ def test_cleared_thread_begins_anew(thread):
             seen.append(each)
             if each["type"] == "cf_agent_chat_clear":
                 break
-        assert [] == thread.texts()
+        assert [] == shared.texts()
         counting = tab.ask(HOW_MANY)
         assert said(1) == tab.answer(counting).text
         later = []
@@ -90,12 +90,12 @@ def test_cleared_thread_begins_anew(thread):
     ends = [each for each in seen if each.get("id") == running and each.get("done")]
     assert ["aborted"] == [each["outcome"] for each in ends]
     assert {counting} == {each["id"] for each in later if "id" in each}
-    assert [HOW_MANY, said(1)] == thread.texts()
+    assert [HOW_MANY, said(1)] == shared.texts()
 
 
-def test_clear_in_the_middle_of_an_answer(thread):
+def test_clear_in_the_middle_of_an_answer(shared):
     """Nobody has stopped it: it is called off, its request ends for everybody, and nothing of it is kept."""
-    with thread.tab() as tab, thread.tab() as other:
+    with shared.tab() as tab, shared.tab() as other:
         tab.answer(tab.ask("say one"))
         running = tab.ask("slow 30: a long story")
         other.until("text-delta")
@@ -105,8 +105,8 @@ def test_clear_in_the_middle_of_an_answer(thread):
         assert "aborted" == tab.answer(running, seconds=30).outcome
         assert "two" == tab.answer(tab.ask("say two")).text
 
-    assert ["say two", "two"] == thread.texts()
-    turns = [json.loads(line) for line in export(thread).splitlines() if '"turn"' in line]
+    assert ["say two", "two"] == shared.texts()
+    turns = [json.loads(line) for line in export(shared).splitlines() if '"turn"' in line]
     assert 1 == len(turns)
 
 
@@ -188,15 +188,14 @@ def fill(thread, table, count):
     )
 
 
-@pytest.mark.timeout(240)
 def test_large_answer_is_kept_outside_and_goes_with_its_thread(thread, bucket):
     """Its body is an object, which is read like any other answer, and deleted with the thread."""
     prefix = f"{thread_hash(thread.name)}/"
     with thread.tab() as tab:
-        assert "completed" == tab.answer(tab.ask("stream 40000 words every 0 ms"), seconds=180).outcome
+        assert "completed" == tab.answer(tab.ask("stream 2000 words of 200 letters every 0 ms"), seconds=60).outcome
     (kept,) = bucket.objects.filter(Prefix=prefix)
     assert kept.size > 300 * 1024
-    assert thread.texts()[1].split()[-1] == "word40000"
+    assert thread.texts()[1].split()[-1].startswith("word2000x")
 
     removed = thread.http.delete(f"/api/threads/{thread.name}").raise_for_status().json()["removed"]
     assert (2, 1) == (removed["messages"], removed["bodies"])

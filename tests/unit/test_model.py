@@ -167,6 +167,14 @@ def test_a_long_stream_is_numbered(client: Client, clock: Clock, text: str, pace
     assert {pace} == set(clock.waits)
 
 
+def test_words_are_as_long_as_is_asked(client: Client) -> None:
+    """
+    ``of N letters`` makes a large answer of few words.
+    """
+    first, second = words(streamed(client, "stream 2 words of 200 letters every 0 ms"))
+    assert (first[:6], second[:6], len(first), len(second)) == ("word1x", "word2x", 201, 201)
+
+
 def test_a_stream_without_pace_does_not_wait(client: Client, clock: Clock) -> None:
     """
     ``every 0 ms`` is as fast as the wire.
