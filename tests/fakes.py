@@ -188,7 +188,7 @@ class FakeDaemon:
             raise OpenCodeError("no answer")
         return self._status(sandbox, "restoring" if self.restoring else "ready" if self.ready else "booting")
 
-    def providers(self, sandbox: Sandbox) -> KnownProviders:
+    def providers(self, sandbox: Sandbox, *, wait: int) -> KnownProviders:
         if self.silent:
             raise OpenCodeError("no answer")
         return self.known

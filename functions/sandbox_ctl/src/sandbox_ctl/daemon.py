@@ -164,9 +164,9 @@ class DaemonClient:
         """Return its state, after at most *wait* seconds if it is booting until then."""
         return self._call(sandbox, "GET", f"/sandboxd/status?wait={wait}", DaemonStatus, patience=wait)
 
-    def providers(self, sandbox: Sandbox) -> KnownProviders:
-        """Return the providers and models that OpenCode has."""
-        return self._call(sandbox, "GET", "/config/providers", KnownProviders)
+    def providers(self, sandbox: Sandbox, *, wait: int) -> KnownProviders:
+        """Return the providers and models that OpenCode has, after at most *wait* seconds if they change until then."""
+        return self._call(sandbox, "GET", f"/config/providers?wait={wait}", KnownProviders, patience=wait)
 
     def put_policy(self, sandbox: Sandbox, policy: Policy) -> Policy:
         """Have the sandbox's next prompt come under *policy*, or under the newer one it has; return which that is."""

@@ -12,6 +12,8 @@ from threadbox.errors import OpenCodeError, SandboxUnavailableError
 
 WAIT_SECONDS = 25
 PAUSE_SECONDS = 0.5
+LEARN_SECONDS = 8
+"""How long OpenCode may take to learn that its user has signed in, or out: until then it lists what there was."""
 RETRY_AFTER = 3
 
 
@@ -39,7 +41,8 @@ class OfferService:
             answer = self.sandboxes.ensure(thread_id, scope="turn", waiting_for=waiting_for, suspect=suspect)
             if isinstance(answer, Access):
                 try:
-                    return self.daemon.providers(self.sandboxes.get(thread_id)).offers()
+                    wait = min(LEARN_SECONDS, max(int(deadline - self.now()), 0))
+                    return self.daemon.providers(self.sandboxes.get(thread_id), wait=wait).offers()
                 except OpenCodeError:
                     # Asked about a sandbox that does not answer, ECS may know that it ended.
                     if suspect == answer.generation:

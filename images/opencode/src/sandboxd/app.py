@@ -93,6 +93,15 @@ def create_app(sandbox: Sandbox, verifier: TokenVerifier, *, body_bytes: int) ->
             return await _ask_opencode(sandbox, request)
         return JSONResponse(await sandbox.prompts.abort(session_id, part))
 
+    @app.get("/config/providers")
+    async def providers(request: Request, wait: Annotated[float, Query(ge=0, le=10)] = 0) -> Response:
+        """
+        OpenCode's own route. With ``wait``, once OpenCode knows of the credentials in use, or that many seconds have
+        passed: just after a sign-in it lists what there was before.
+        """
+        await sandbox.connection.wait_known(wait)
+        return await _ask_opencode(sandbox, request, query=b"")
+
     @app.api_route("/{path:path}", methods=ALL_METHODS, include_in_schema=False)
     async def pass_on(path: str, request: Request) -> Response:
         if path.split("/", maxsplit=1)[0] == "sandboxd":
@@ -161,10 +170,10 @@ def _own_routes(sandbox: Sandbox) -> APIRouter:
     return router
 
 
-async def _ask_opencode(sandbox: Sandbox, request: Request) -> Response:
+async def _ask_opencode(sandbox: Sandbox, request: Request, *, query: bytes | None = None) -> Response:
     opencode = await sandbox.opencode()
     raw_path: bytes = request.scope["raw_path"]
-    query: bytes = request.scope["query_string"]
+    query = request.scope["query_string"] if query is None else query
     url = opencode.client.base_url.copy_with(raw_path=raw_path + (b"?" + query if query else b""))
     try:
         answer, response = await relay(

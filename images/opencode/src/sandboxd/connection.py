@@ -1,5 +1,6 @@
 """Whether OpenCode works with the provider: what that takes beside credentials in auth.json."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
@@ -38,6 +39,13 @@ class Connection:
     def default_model(self) -> str | None:
         """The provider's default model, ``provider/id``, while it is connected and OpenCode knows it."""
         return self._default_model if self._credentials.in_use else None
+
+    async def wait_known(self, seconds: float) -> None:
+        """Return when OpenCode knows whether it is connected, or when *seconds* have passed."""
+        if self._known is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._maintenance.settled()
 
     def prepare(self, access: Access | None) -> None:
         """

@@ -38,6 +38,16 @@ def test_first_sign_in_counts_for_the_next_prompt(sandboxd: Sandboxd, provider: 
     assert (credentials(sandboxd) or {})["accountId"] == "acct-1"
 
 
+def test_models_are_listed_as_they_are_with_the_sign_in(sandboxd: Sandboxd, provider: IdentityProvider) -> None:
+    """Whoever asks in the same moment waits until OpenCode has learned of it; so it goes with the way back."""
+    Attempt(sandboxd).sign_in(provider)
+    connected = sandboxd.call("GET", "/config/providers?wait=10").json()
+    sandboxd.call("DELETE", "/sandboxd/providers/openai")
+    disconnected = sandboxd.call("GET", "/config/providers?wait=10").json()
+
+    assert ("openai" in connected["default"], "openai" in disconnected["default"]) == (True, False)
+
+
 def test_disconnect_removes_it(sandboxd: Sandboxd, provider: IdentityProvider) -> None:
     """The next prompt goes where the first one went; repeated it says that there was nothing."""
     Attempt(sandboxd).sign_in(provider)
