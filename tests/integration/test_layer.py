@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.stacks import ROOT
 
 FUNCTIONS = {
     "ChatHttpFunction": "chat.handler",
@@ -25,6 +28,15 @@ sys.path[:0] = [layer, function]
 importlib.import_module(handler)
 origins = {m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
 print(json.dumps(sorted(o for o in origins if "site-packages" in o)))
+"""
+CLIENTS = r'boto3\.(?:client|resource)\(\s*"([a-z0-9-]+)"'
+MAKES_CLIENTS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import boto3
+for service in sys.argv[2:]:
+    boto3.client(service, region_name="us-east-1")
+    assert boto3.__file__.startswith(sys.argv[1])
 """
 
 
@@ -58,3 +70,18 @@ def test_function_runs_on_its_own_folder_and_the_layer(build, function, handler,
 
     assert 0 == done.returncode, done.stderr
     assert [] == json.loads(done.stdout)
+
+
+def test_layer_describes_the_services_that_functions_call(build):
+    """And no others: botocore's descriptions of them all are a third of what a cold start unpacks."""
+    sources = [path for part in ("functions", "layers") for path in (ROOT / part).glob("*/src/**/*.py")]
+    called = {service for path in sources for service in re.findall(CLIENTS, path.read_text())}
+    # Powertools reads feature flags by it.
+    called |= {"appconfigdata"}
+    layer = build / "CommonLayer" / "python"
+    described = {path.name for path in (layer / "botocore" / "data").iterdir() if path.is_dir()}
+    assert called == described
+
+    program = [sys.executable, "-I", "-S", "-c", MAKES_CLIENTS, layer, *called]
+    done = subprocess.run(program, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
