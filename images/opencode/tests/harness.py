@@ -338,7 +338,7 @@ def running(
             "SANDBOXD_HOME": str(directory / "home"),
             "SANDBOXD_OPENCODE": str(NODE_MODULES),
             "SANDBOXD_BOOT_SECONDS": "90",  # a busy machine is not what is tested
-            "SANDBOXD_WARM_UP": "false",  # most that are started here are given no prompt, or one at once
+            "SANDBOXD_WARM_UP_SECONDS": "600",  # most that are started here get no prompt, and would pay for it
             "ECS_CONTAINER_METADATA_URI_V4": uri,
             **(outward or {}),
             **{f"SANDBOXD_{name.upper()}": str(value) for name, value in settings.items()},

@@ -83,7 +83,7 @@ def compose_bound(
         proxy=proxy,
         died=died,
         on_event=see,
-        warm_up=settings.warm_up,
+        warm_up_seconds=settings.warm_up_seconds,
         boot_seconds=settings.boot_seconds,
         stop_seconds=settings.stop_seconds,
     )

@@ -92,6 +92,15 @@ class Conversation:
             "parts": [{"type": "text", "text": text}],
         }
         await self._call("POST", f"/session/{session_id}/message", TypeAdapter(dict[str, object]), prompt)
+        await self.end_warm_up(session_id)
+
+    async def end_warm_up(self, session_id: str) -> None:
+        """
+        Delete the throwaway session.
+
+        Raises:
+            OpenCodeError: OpenCode failed.
+        """
         await self._call("DELETE", f"/session/{session_id}", TypeAdapter(bool))
 
     async def _has(self, session_id: str) -> bool:

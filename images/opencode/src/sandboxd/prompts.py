@@ -261,6 +261,7 @@ class Prompts:
 
     async def _hand_over(self, session_id: str, prompt: Prompt, query: bytes) -> httpx.Response:
         client = (await self.supervisor.opencode(self.wait_seconds)).client
+        self.supervisor.prompted()
         if not self.credentials.restore():
             raise OpenCodeError("auth.json cannot be put back")
         body = prompt.model_dump(exclude_unset=True)

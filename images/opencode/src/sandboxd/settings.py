@@ -39,8 +39,8 @@ class Settings(BaseSettings):
     """Without a turn, an attempt to sign in, a command or a call for so long, it ends."""
     life_seconds: float = Field(default=43_200, gt=0)
     """So long after it was ready it ends, between turns."""
-    warm_up: bool = True
-    """Whether OpenCode, once it answers, is made ready for a first prompt: it does as much then as it did to start."""
+    warm_up_seconds: float = 2
+    """Without a prompt for so long once it answers, OpenCode is made ready for its first one."""
     boot_seconds: float = 30
     stop_seconds: float = 5
     heartbeat_seconds: float = 5

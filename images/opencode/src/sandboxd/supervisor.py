@@ -6,6 +6,7 @@ What is wanted (a restart, a dispose) keeps the event log and its numbers and is
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -43,7 +44,7 @@ class Supervisor:
         proxy: ModelProxy,
         died: Callable[[], None],
         on_event: Callable[[bytes], None],
-        warm_up: bool,
+        warm_up_seconds: float,
         boot_seconds: float,
         stop_seconds: float,
     ) -> None:
@@ -54,7 +55,7 @@ class Supervisor:
         self._proxy = proxy
         self._died = died
         self._on_event = on_event
-        self._warms_up = warm_up
+        self._warm_up_seconds = warm_up_seconds
         self._boot_seconds = boot_seconds
         self._stop_seconds = stop_seconds
         self._opencode = create()
@@ -65,6 +66,7 @@ class Supervisor:
         self._warm_up_session: str | None = None
         self._warm_up_left = False
         self._available = asyncio.Event()
+        self._prompted = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -94,8 +96,7 @@ class Supervisor:
         """
         Start the server and return its version and the id of the thread's session; then warm it up.
 
-        *session_id* is what that was before. A prompt that comes at once is not held up: what it finds cold, the
-        warm-up waits for as well.
+        *session_id* is what that was before. A prompt that comes at once is not held up, and takes the warm-up's place.
 
         Raises:
             OpenCodeError: it cannot be started, or fails.
@@ -148,6 +149,10 @@ class Supervisor:
         logger.info("disposed of in %.1f s: %s", time.monotonic() - began, reason)
         return self._opencode
 
+    def prompted(self) -> None:
+        """Say that a prompt is about to be handed over."""
+        self._prompted.set()
+
     async def busy(self) -> bool:
         """Whether a session works on something, the warm-up apart. In doubt it does."""
         try:
@@ -179,10 +184,9 @@ class Supervisor:
             self._watch.cancel()
         await self._opencode.stop(self._stop_seconds)
 
-    async def _read_events(self, *, ignored: str | None) -> None:
+    async def _read_events(self, *, ignored: str) -> None:
         reader = EventReader(self._opencode.client, self._log, on_event=self._on_event)
-        if ignored is not None:
-            reader.ignore_session(ignored)
+        reader.ignore_session(ignored)
         self._reader = self._tasks.spawn(reader.run())
         await reader.connected()
 
@@ -193,29 +197,36 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _go_on(self, *, restarted: str | None = None) -> None:
-        """Read the server's events, let calls in, and warm it up in the background."""
-        session_id = await self._begin_warm_up() if self._warms_up else None
-        await self._read_events(ignored=session_id)
-        if restarted is not None:
-            event = {"type": "opencode.restarted", "properties": {"reason": restarted}}
-            self._log.append(json.dumps(event, separators=(",", ":")).encode())
-        self._available.set()
-        if session_id is not None:
-            self._warming = self._tasks.spawn(self._warm_up(self._opencode, session_id))
-
-    async def _begin_warm_up(self) -> str:
-        """Return the id of the session it happens in."""
+        """Read the server's events, let calls in, and see that it gets warm."""
         session_id = self._warm_up_session
         if session_id is None or not self._warm_up_left:
             session_id = await Conversation(self._opencode.client).begin_warm_up()
         self._warm_up_session, self._warm_up_left = session_id, True
-        return session_id
+        await self._read_events(ignored=session_id)
+        if restarted is not None:
+            event = {"type": "opencode.restarted", "properties": {"reason": restarted}}
+            self._log.append(json.dumps(event, separators=(",", ":")).encode())
+        self._prompted.clear()
+        self._available.set()
+        self._warming = self._tasks.spawn(self._warm_up(self._opencode, session_id))
 
     async def _warm_up(self, opencode: OpenCode, session_id: str) -> None:
+        """Play a prompt of our own, unless somebody else's comes first: that warms it up as well."""
+        conversation = Conversation(opencode.client)
         try:
-            with self._proxy.warming() as text:
-                async with asyncio.timeout(self._boot_seconds):
-                    await Conversation(opencode.client).warm_up(session_id, text)
+            if await self._is_prompted_soon():
+                await conversation.end_warm_up(session_id)
+            else:
+                with self._proxy.warming() as text:
+                    async with asyncio.timeout(self._boot_seconds):
+                        await conversation.warm_up(session_id, text)
+                logger.info("warmed up")
         except (OpenCodeError, TimeoutError):
             logger.warning("OpenCode was not warmed up")
         self._warm_up_left = False
+
+    async def _is_prompted_soon(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._warm_up_seconds):
+                await self._prompted.wait()
+        return self._prompted.is_set()

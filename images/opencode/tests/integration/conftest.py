@@ -56,7 +56,7 @@ def online(
     """
     directory = tmp_path_factory.mktemp("online")
     # A busy machine is not what is tested.
-    with running(ControlPlane(), directory, outward=provider.outward, held_seconds=60, warm_up=True) as sandboxd:
+    with running(ControlPlane(), directory, outward=provider.outward, held_seconds=60, warm_up_seconds=0) as sandboxd:
         assert sandboxd.bind(model).status_code == 200
         assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
         yield sandboxd
@@ -73,7 +73,7 @@ def lender(online: Sandboxd) -> Lender:
 def ready(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxd]:
     """A sandbox that is ready, shared by the tests of a module."""
     directory = tmp_path_factory.mktemp("ready")
-    with running(ControlPlane(), directory, heartbeat_seconds=0.5, log_events=4000, warm_up=True) as sandboxd:
+    with running(ControlPlane(), directory, heartbeat_seconds=0.5, log_events=4000, warm_up_seconds=0) as sandboxd:
         assert sandboxd.bind(model).status_code == 200
         status = sandboxd.until_ready()
         assert status["state"] == "ready", sandboxd.log()

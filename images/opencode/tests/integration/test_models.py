@@ -27,7 +27,7 @@ pytestmark = pytest.mark.facts
 @pytest.fixture(scope="module")
 def sandboxd(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandboxd]:
     """A sandbox with a key for every provider, that reaches nothing but the scripted model."""
-    with running(ControlPlane(), tmp_path_factory.mktemp("models"), warm_up=True) as sandboxd:
+    with running(ControlPlane(), tmp_path_factory.mktemp("models"), warm_up_seconds=0) as sandboxd:
         keys = {"default": API_KEY, "anthropic": ANTHROPIC_KEY, "openai-api": OPENAI_KEY}
         elsewhere = {"anthropic": model.base_url, "openai-api": model.base_url}
         assert sandboxd.bind(model, keys=keys, base_urls=elsewhere).status_code == 200
@@ -74,6 +74,7 @@ def test_the_default_is_a_provider_with_a_key(sandboxd: Sandboxd) -> None:
 def test_the_warm_up_is_over_once_there_is_a_way_out(sandboxd: Sandboxd, model: ScriptedModel) -> None:
     """Its model cannot be talked to; that fails at once and calls nobody."""
     eventually(lambda: WARM_UP_TITLE not in [session["title"] for session in sandboxd.call("GET", "/session").json()])
+    assert "warmed up" in sandboxd.log()
     model.requests.clear()
 
     with sandboxd.events() as lines:
@@ -83,6 +84,21 @@ def test_the_warm_up_is_over_once_there_is_a_way_out(sandboxd: Sandboxd, model: 
 
     assert "no model is configured" in json.dumps(turn)
     assert model.requests == []
+
+
+def test_first_prompt_takes_the_warm_ups_place(model: ScriptedModel, tmp_path: Path) -> None:
+    """It warms OpenCode up as well, and whoever waits for its answer is not slowed down by another."""
+    with running(ControlPlane(), tmp_path, warm_up_seconds=60) as sandboxd:
+        sandboxd.bind(model)
+        assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
+        assert len(sandboxd.call("GET", "/session").json()) == 2, "the warm-up's session is there from the start"
+        with sandboxd.events() as lines:
+            next(lines)
+            sandboxd.prompt("hi")
+            answer = answer_of(turn_of(lines))
+        eventually(lambda: len(sandboxd.call("GET", "/session").json()) == 1)
+
+    assert (answer, "warmed up" in sandboxd.log()) == ("hello", False)
 
 
 def test_title_is_found_beside_the_answer(model: ScriptedModel, tmp_path: Path) -> None:
@@ -108,7 +124,7 @@ def test_title_is_found_beside_the_answer(model: ScriptedModel, tmp_path: Path) 
 
 def test_without_any_model_the_sandbox_works_and_a_prompt_says_so(tmp_path: Path) -> None:
     """A model may come later (by sign-in); until then the answer is an error in words, also while OpenCode warms up."""
-    with running(ControlPlane(), tmp_path, warm_up=True) as sandboxd:
+    with running(ControlPlane(), tmp_path, warm_up_seconds=0) as sandboxd:
         sandboxd.bind(model=None, keys={})
         assert sandboxd.until_ready()["state"] == "ready", sandboxd.log()
         session = sandboxd.call("GET", "/sandboxd/status").json()["session_id"]

@@ -88,6 +88,9 @@ class FakeOpenCode:
     async def opencode(self, _seconds: float) -> "FakeOpenCode":
         return self
 
+    def prompted(self) -> None:
+        """It needs no warm-up."""
+
     def restore(self) -> bool:
         return True
 
