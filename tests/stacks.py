@@ -17,7 +17,7 @@ SETTINGS = ("MODEL_", "THREADBOX_", "SANDBOX_", "SANDBOXES_", "TURNS_", "CODEX_"
 
 # The shared stack's sign-ins take seconds where others take minutes, and its users do more than any would.
 SCALED = {
-    "CODEX_CALLBACK_TIMEOUT_SECONDS": "40",
+    "CODEX_CALLBACK_TIMEOUT_SECONDS": "80",
     "CODEX_ABANDON_SECONDS": "12",
     "CODEX_HOP_SECONDS": "2",
     "SANDBOXES_PER_USER": "1000",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+ENDING = (signal.SIGQUIT, signal.SIGTERM)
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -21,6 +22,12 @@ libc = ctypes.CDLL(None, use_errno=True)
 def die_with_parent() -> None:
     """Have the kernel kill this process when the one that started it ends."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def begin_below() -> None:
+    """Be the command's process, before it is the command."""
+    die_with_parent()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def descendants(pid: int) -> list[int]:
@@ -52,11 +59,13 @@ def end_all() -> None:
 
 def main(parent: int, command: list[str]) -> int:
     """Run the command; its exit code as a shell would tell it."""
+    # What would end this process waits until it knows whom it would leave behind.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
     if os.getppid() != parent:
         return 1
-    child = subprocess.Popen(command, preexec_fn=die_with_parent)  # noqa: PLW1509 - there are no threads here
+    child = subprocess.Popen(command, preexec_fn=begin_below)  # noqa: PLW1509 - there are no threads here
 
     def quit_now(_number: int, _frame: object) -> None:
         end_all()
@@ -64,6 +73,7 @@ def main(parent: int, command: list[str]) -> int:
 
     signal.signal(signal.SIGQUIT, quit_now)
     signal.signal(signal.SIGTERM, lambda _number, _frame: child.send_signal(signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     while True:
         pid, status = os.wait()
         if pid == child.pid:

@@ -1,0 +1,40 @@
+"""What stands in for a container's PID namespace: nothing of a task is left, whenever it is ended."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from local.stack.marks import VARIABLE, marked_processes
+from tests.stacks import ROOT
+from tests.waiting import eventually
+
+# The command's process is slow to begin, as where many others want the processor.
+SLOW = """
+import os, sys, time
+from local.ecs import init
+begin = init.begin_below
+def slowly():
+    print("begun", flush=True)
+    time.sleep(0.5)
+    begin()
+init.begin_below = slowly
+sys.exit(init.main(os.getppid(), ["sleep", "1000"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM])
+def test_task_that_is_ended_while_it_begins_leaves_nothing(number):
+    """Its first process waits with its end until there is a second one that it can take along."""
+    mark = {VARIABLE: f"init-{os.getpid()}-{number}"}
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW], cwd=ROOT, env=os.environ | mark, stdout=subprocess.PIPE
+    ) as process:
+        assert b"begun\n" == process.stdout.readline()
+        process.send_signal(number)
+        code = process.wait(30)
+
+    eventually(lambda: list(marked_processes(mark)) == [])
+    assert 128 + (signal.SIGKILL if number == signal.SIGQUIT else signal.SIGTERM) == code
