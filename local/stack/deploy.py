@@ -5,7 +5,9 @@ import functools
 import json
 import os
 import platform
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +15,7 @@ import httpx
 from botocore.exceptions import ClientError
 
 from local.stack.aws_clients import DUMMY, REGION, client
-from local.stack.installs import UV, run
+from local.stack.installs import UV, locked, run
 from local.stack.layout import CHECKOUT, Layout, fingerprint
 from local.stack.ports import Ports
 from local.stack.processes import PartFailedError, wait_until
@@ -26,6 +28,9 @@ MODEL_KEYS = "threadbox-local-model-keys"
 DEPLOYED = "/threadbox/local/deployed"
 """The parameter that tells what was deployed last. It lies beside the stack, so both are there or neither."""
 SOURCES = (TEMPLATE, CHECKOUT / "statemachines", CHECKOUT / "layers", CHECKOUT / "functions")
+BUILT_FOR = ("Runtime", "Architecture")
+"""The parameters that what is built depends on."""
+BUILDS_KEPT = 4
 SETTLE_SECONDS = 120
 UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "DELETE_COMPLETE"}
 
@@ -58,24 +63,30 @@ class Deployment:
 
     def build(self) -> None:
         """
-        Run ``sam build`` for the Python and the processor of this machine, unless that is what was built last.
+        Run ``sam build`` for the Python and the processor of this machine, unless a stack of this checkout has done so.
 
         Raises:
             CommandFailedError: it failed.
 
         """
-        stamp = self._layout.state / "built"
-        if stamp.exists() and stamp.read_text() == self.made_of:
-            return
-        stamp.unlink(missing_ok=True)
-        command = ("build", "--template", str(TEMPLATE), "--build-dir", str(self._layout.build))
-        run(
-            "sam-build",
-            self._sam(*command, *_overrides(self._parameters())),
-            self._layout,
-            environment=self._environment(),
-        )
-        stamp.write_text(self.made_of)
+        parameters = self._parameters()
+        made_of = fingerprint(*SOURCES, *(parameters[name] for name in BUILT_FOR))
+        built = self._layout.builds / made_of
+        with locked(self._layout.builds / "lock"):
+            if not built.exists():
+                # Under its name only when it is whole, and never changed from then on: others deploy from it.
+                part = self._layout.builds / f"{made_of}.part"
+                shutil.rmtree(part, ignore_errors=True)
+                command = ("build", "--template", str(TEMPLATE), "--build-dir", str(part))
+                arguments = self._sam(*command, *_overrides(parameters))
+                run("sam-build", arguments, self._layout, environment=self._environment())
+                part.rename(built)
+            built.touch()
+            _keep_newest(self._layout.builds)
+            if self._layout.build.is_dir() and not self._layout.build.is_symlink():
+                shutil.rmtree(self._layout.build)
+            self._layout.build.unlink(missing_ok=True)
+            self._layout.build.symlink_to(built)
 
     def deploy(self) -> None:
         """
@@ -191,6 +202,13 @@ class Deployment:
             cloudformation.delete_stack(StackName=STACK)
             if not wait_until(lambda: _status(cloudformation) == "DELETE_COMPLETE", seconds=SETTLE_SECONDS):
                 raise PartFailedError(f"the stack {STACK} stays {_status(cloudformation)}")
+
+
+def _keep_newest(builds: Path) -> None:
+    """Remove what was built before the last few."""
+    made = sorted((path for path in builds.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for path in made[:-BUILDS_KEPT]:
+        shutil.rmtree(path)
 
 
 def _overrides(parameters: dict[str, str]) -> tuple[str, ...]:

@@ -52,8 +52,13 @@ class Layout:
 
     @property
     def build(self) -> Path:
-        """What ``sam build`` makes."""
+        """What ``sam build`` made for this stack, a link to one of ``builds``."""
         return self.state / "build"
+
+    @property
+    def builds(self) -> Path:
+        """What ``sam build`` made last in this checkout, each under the fingerprint of what it is made of."""
+        return self.tools / "builds"
 
     @property
     def mark(self) -> dict[str, str]:
