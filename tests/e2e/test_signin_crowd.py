@@ -18,7 +18,7 @@ from tests.e2e.signing_in import COLD_SECONDS, PATIENCE, SigningIn
 from tests.stacks import own_stack, stack_file, tokens_of
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.long, pytest.mark.own_stack]
+pytestmark = [pytest.mark.long, pytest.mark.own_stack, pytest.mark.timeout(900)]
 
 CROWD = 50
 PLACES = 3
