@@ -51,7 +51,7 @@ test: tools ## all tests but the long ones; ARGS="tests/unit -k turns" runs some
 test-long: tools ## the tests that take minutes each
 	@$(PY) -m local.stack install
 	@$(if $(ARGS),,$(UV) run --quiet --project images/opencode pytest -q -c images/opencode/pyproject.toml -m long images/opencode/tests)
-	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --stack-each -m long $(ARGS)
+	@$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --stack-each -m long $(ARGS)
 
 opencode-contract: tools ## what we rely on, asked of a version of OpenCode: make opencode-contract [VERSION=1.18.33]
 	@$(PY) -m local.stack install sandboxd
