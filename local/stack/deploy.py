@@ -106,7 +106,8 @@ class Deployment:
         # Said all, for an update keeps the last value of what it is not told.
         defaults = {parameter["ParameterKey"]: parameter.get("DefaultValue", "") for parameter in described}
         command = (
-            *("deploy", "--template", str(self._layout.build / "template.yaml"), "--stack-name", STACK),
+            # Where it really is: from there it names what is not built.
+            *("deploy", "--template", str(self._layout.build.resolve() / "template.yaml"), "--stack-name", STACK),
             *("--s3-bucket", BUCKET, "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
         )
