@@ -19,7 +19,7 @@ from local.stack.stack_file import StackFile
 from tests.browser.bundles import APPS, bundle, serve
 
 # The first answer waits for the sandbox to start, which on a busy machine takes its time.
-START_MS = 120_000
+START_MS = 150_000
 ANSWER_MS = 60_000
 
 # The stack may have to come up first.

@@ -15,10 +15,9 @@ from tests.stacks import run_stack, stack_file
 pytestmark = pytest.mark.long
 
 PATIENCE_MS = 90_000
-START_MS = 60_000
+START_MS = 150_000
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize(("victim", "pause"), [("aws", 60), ("ecs", 60), ("model", 60), ("web", 5)])
 def test_page_does_not_wait_for_what_was_killed(page: Page, state: Path, victim: str, pause: int) -> None:
     """After at most 90 s the page no longer waits; repaired, it answers again."""
@@ -41,7 +40,6 @@ def test_page_does_not_wait_for_what_was_killed(page: Page, state: Path, victim:
     expect(answer.last).to_have_text("we are back", timeout=START_MS)
 
 
-@pytest.mark.timeout(400)
 def test_lack_of_room_is_told_and_can_be_tried_again(page: Page, state: Path) -> None:
     """When no sandbox can be started the page says so in words, and trying again works once there is room."""
     assert run_stack("up", state=state).returncode == 0

@@ -14,7 +14,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.long
 
 PATIENCE_MS = 90_000
-START_MS = 60_000
+START_MS = 150_000
 
 
 def _kept(stack: StackFile) -> bool:

@@ -11,7 +11,7 @@ from tests.browser.composing import send
 from tests.browser.conftest import profile
 
 # The first answer waits for the sandbox to start, which on a busy machine takes its time.
-START_MS = 120_000
+START_MS = 150_000
 ANSWER_MS = 60_000
 HOW_MANY = "how many messages?"
 

@@ -14,7 +14,7 @@ from tests.stacks import ROOT
 
 PICTURES = ROOT / ".local" / "screenshots"
 # The first answer waits for the sandbox to start, which on a busy machine takes its time.
-START_MS = 120_000
+START_MS = 150_000
 ANSWER_MS = 60_000
 TITLE = "Write hello py and run it"
 
