@@ -72,7 +72,7 @@ def decide(stack: StackFile, decision: str, code: str) -> str:
     return account
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_codex_answers_once_a_user_has_signed_in(page: Page, dialog: Locator, stack: StackFile) -> None:
     """
     The page may be reloaded meanwhile. After the approval account, models and default are shown, and the next
@@ -108,7 +108,7 @@ def test_codex_answers_once_a_user_has_signed_in(page: Page, dialog: Locator, st
 
 
 @pytest.mark.long
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_sign_in_that_is_not_wanted_ends(dialog: Locator, stack: StackFile) -> None:
     """
     Not possible through the browser, denied at the provider, cancelled here: the page says so, and goes on.
@@ -151,7 +151,7 @@ def test_the_browsers_way_ends_at_an_address_to_paste(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_plain_fetch_from_another_origin_waits_to_the_end(page: Page, stack: StackFile) -> None:
     """
     The browser follows the redirects by itself, with method, body and Authorization, preflights included.
