@@ -17,9 +17,9 @@ SETTINGS = ("MODEL_", "THREADBOX_", "SANDBOX_", "SANDBOXES_", "TURNS_", "CODEX_"
 
 # The shared stack's sign-ins take seconds where others take minutes, and its users do more than any would.
 SCALED = {
-    "CODEX_CALLBACK_TIMEOUT_SECONDS": "80",
-    "CODEX_ABANDON_SECONDS": "12",
-    "CODEX_HOP_SECONDS": "2",
+    "CODEX_CALLBACK_TIMEOUT_SECONDS": "57",
+    "CODEX_ABANDON_SECONDS": "20",
+    "CODEX_HOP_SECONDS": "3",
     "SANDBOXES_PER_USER": "1000",
     "TURNS_PER_MINUTE": "10000",
 }
