@@ -11,14 +11,19 @@ from local.stack.marks import VARIABLE, marked_processes
 from tests.stacks import ROOT
 from tests.waiting import eventually
 
-# The command's process is slow to begin, as where many others want the processor.
+# The command's process begins only when its parent was told to end, as where many others want the processor.
 SLOW = """
 import os, sys, time
 from local.ecs import init
-begin = init.begin_below
+begin, parent = init.begin_below, os.getpid()
+def told_to_end():
+    lines = open(f"/proc/{parent}/status").read().splitlines()
+    return any(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd"))
 def slowly():
     print("begun", flush=True)
-    time.sleep(0.5)
+    until = time.monotonic() + 10
+    while os.getppid() == parent and not told_to_end() and time.monotonic() < until:
+        os.sched_yield()
     begin()
 init.begin_below = slowly
 sys.exit(init.main(os.getppid(), ["sleep", "1000"]))
