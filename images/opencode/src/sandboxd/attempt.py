@@ -7,12 +7,12 @@ One attempt to sign in.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
 
 from sandboxd.codex import Authorization, Grant, Method
 from sandboxd.contract import SigninState, SigninStatus
+from sandboxd.patience import in_time
 
 HEARTBEAT = b'{"type":"heartbeat"}\n'
 
@@ -76,9 +76,7 @@ class Attempt:
     async def wait_over(self) -> None:
         """Return when it is over, or when its time is."""
         while self.live and (left := self._deadline - time.monotonic()) > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._over.wait()
+            await in_time(self._over.wait(), left)
 
     def close(self) -> None:
         """End the streams of whoever watches it."""

@@ -24,6 +24,7 @@ from sandboxd.children import Children
 from sandboxd.errors import NoExecError, NotReadyError, PathConflictError, SandboxdError, TooManyExecsError
 from sandboxd.launcher import END_SECONDS, KILLED, Ended, Order
 from sandboxd.output import Kept
+from sandboxd.patience import in_time
 from sandboxd.pipes import input_of, pipe
 from sandboxd.tasks import Tasks
 
@@ -86,9 +87,7 @@ class Command:
         """Return when it has printed something or ended, or after *seconds*."""
         self._changed.clear()
         if not self.ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._changed.wait()
+            await in_time(self._changed.wait(), seconds)
 
     async def run(self) -> None:
         """Run it to its end. What keeps it from being run is its ``failure``."""
@@ -258,9 +257,7 @@ class Commands:
         running = list(self._running)
         for command in running:
             command.kill()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await asyncio.gather(*(command.ended.wait() for command in running))
+        await in_time(asyncio.gather(*(command.ended.wait() for command in running)), END_SECONDS)
 
     async def _run(self, command: Command) -> None:
         try:

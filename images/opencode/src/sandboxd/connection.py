@@ -1,6 +1,5 @@
 """Whether OpenCode works with the provider: what that takes beside credentials in auth.json."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from sandboxd.contract import Access
 from sandboxd.credentials import Credentials
 from sandboxd.errors import OpenCodeError
 from sandboxd.maintenance import Maintenance
+from sandboxd.patience import in_time
 from sandboxd.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,7 @@ class Connection:
     async def wait_known(self, seconds: float) -> None:
         """Return when OpenCode knows whether it is connected, or when *seconds* have passed."""
         if self._known is None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._maintenance.settled()
+            await in_time(self._maintenance.settled(), seconds)
 
     def prepare(self, access: Access | None) -> None:
         """

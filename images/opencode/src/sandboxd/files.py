@@ -25,6 +25,7 @@ from sandboxd.errors import (
 )
 from sandboxd.file_worker import Job, Report
 from sandboxd.orders import Listing, Removed, Stored
+from sandboxd.patience import in_time
 
 logger = logging.getLogger(__name__)
 
@@ -203,9 +204,7 @@ class Files:
     async def _end(self, process: Process) -> None:
         """End it: at the end of its input, when one that has not written all of a file takes back what it has."""
         _close(process)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TAKING_BACK_SECONDS):
-                await self._children.wait(process)
+        await in_time(self._children.wait(process), TAKING_BACK_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await self._children.wait(process)

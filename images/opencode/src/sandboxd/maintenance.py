@@ -5,10 +5,10 @@ It waits until OpenCode is idle, then comes before the next prompt; prompts that
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 from sandboxd.errors import EndingError, NotReadyError
+from sandboxd.patience import in_time
 from sandboxd.tasks import Tasks
 
 LOOK_SECONDS = 0.25
@@ -95,9 +95,7 @@ class Maintenance:
                             await work()
                         return
                 self._look.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await self._look.wait()
+                await in_time(self._look.wait(), LOOK_SECONDS)
         finally:
             self._waiting -= 1
             self._strict -= strict

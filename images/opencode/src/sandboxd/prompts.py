@@ -12,7 +12,6 @@ it without a word, and one that comes late ends the next. Here it can name its p
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 import secrets
@@ -28,6 +27,7 @@ from sandboxd.credentials import Credentials
 from sandboxd.errors import InvalidRequestError, NotReadyError, OpenCodeError, SandboxdError, UnknownOutcomeError
 from sandboxd.events import RESYNC
 from sandboxd.maintenance import Maintenance
+from sandboxd.patience import in_time
 from sandboxd.supervisor import Supervisor
 from sandboxd.tasks import Tasks
 
@@ -100,10 +100,7 @@ class PromptsUnderWay:
     async def wait_over(self, part_id: str, seconds: float) -> bool:
         """Wait until OpenCode is busy with that prompt, or it was not taken; False after *seconds*."""
         taken = self._taken.get(part_id)
-        if taken is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(taken.over.wait(), seconds)
-        return taken is None or taken.over.is_set()
+        return taken is None or await in_time(taken.over.wait(), seconds)
 
     def see(self, event: bytes) -> None:
         """Note what an event of OpenCode's says of them."""

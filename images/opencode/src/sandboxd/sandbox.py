@@ -31,6 +31,7 @@ from sandboxd.memory.packing import PackingError
 from sandboxd.memory.storage import StorageClient, StorageError
 from sandboxd.memory.thread_memory import ThreadMemory
 from sandboxd.opencode import OpenCode
+from sandboxd.patience import in_time
 from sandboxd.policy import PolicyKeeper
 from sandboxd.prompts import Prompts
 from sandboxd.providers import upstreams
@@ -213,9 +214,7 @@ class Sandbox:
     async def wait_booted(self, seconds: float) -> None:
         """Return when the sandbox is done with restoring and booting, or when *seconds* have passed."""
         if self._state in (State.RESTORING, State.BOOTING):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._left_booting.wait()
+            await in_time(self._left_booting.wait(), seconds)
 
     def bind(self, request: Bind) -> None:
         """

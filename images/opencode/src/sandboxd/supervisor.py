@@ -6,7 +6,6 @@ What is wanted (a restart, a dispose) keeps the event log and its numbers and is
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 import time
@@ -18,6 +17,7 @@ from sandboxd.conversation import Conversation
 from sandboxd.errors import NotReadyError, OpenCodeError
 from sandboxd.events import EventLog, EventReader
 from sandboxd.opencode import Launch, OpenCode
+from sandboxd.patience import in_time
 from sandboxd.tasks import Tasks
 from sandboxd.upstream import ModelProxy
 
@@ -214,7 +214,7 @@ class Supervisor:
         """Play a prompt of our own, unless somebody else's comes first: that warms it up as well."""
         conversation = Conversation(opencode.client)
         try:
-            if await self._is_prompted_soon():
+            if await in_time(self._prompted.wait(), self._warm_up_seconds):
                 await conversation.end_warm_up(session_id)
             else:
                 with self._proxy.warming() as text:
@@ -224,9 +224,3 @@ class Supervisor:
         except (OpenCodeError, TimeoutError):
             logger.warning("OpenCode was not warmed up")
         self._warm_up_left = False
-
-    async def _is_prompted_soon(self) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._warm_up_seconds):
-                await self._prompted.wait()
-        return self._prompted.is_set()
