@@ -28,8 +28,8 @@ MODEL_KEYS = "threadbox-local-model-keys"
 DEPLOYED = "/threadbox/local/deployed"
 """The parameter that tells what was deployed last. It lies beside the stack, so both are there or neither."""
 SOURCES = (TEMPLATE, CHECKOUT / "statemachines", CHECKOUT / "layers", CHECKOUT / "functions")
-BUILT_FOR = ("Runtime", "Architecture")
-"""The parameters that what is built depends on."""
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+ARCHITECTURE = "arm64" if platform.machine() == "aarch64" else "x86_64"
 BUILDS_KEPT = 4
 SETTLE_SECONDS = 120
 UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "DELETE_COMPLETE"}
@@ -45,10 +45,16 @@ class Deployment:
         self._url = f"http://127.0.0.1:{ports['aws']}"
 
     @functools.cached_property
+    def built(self) -> Path:
+        """What this deployment is of. Looked up once: what is edited during ``up`` is for the next one."""
+        return built_in(self._layout)
+
+    @functools.cached_property
     def made_of(self) -> str:
-        """Fingerprint of all that is deployed, taken once: what is edited during ``up`` is for the next one."""
-        parameters = sorted(self._parameters().items()), sorted(self._settings.model_keys.items())
-        return fingerprint(*SOURCES, parameters)
+        """Fingerprint of all that is deployed."""
+        return fingerprint(
+            self.built.name, sorted(self._parameters().items()), sorted(self._settings.model_keys.items())
+        )
 
     def outputs(self) -> dict[str, str] | None:
         """The outputs of the stack if it is deployed as it is meant to be."""
@@ -69,24 +75,17 @@ class Deployment:
             CommandFailedError: it failed.
 
         """
-        parameters = self._parameters()
-        made_of = fingerprint(*SOURCES, *(parameters[name] for name in BUILT_FOR))
-        built = self._layout.builds / made_of
         with locked(self._layout.builds / "lock"):
-            if not built.exists():
+            if not self.built.exists():
                 # Under its name only when it is whole, and never changed from then on: others deploy from it.
-                part = self._layout.builds / f"{made_of}.part"
+                part = self.built.with_suffix(".part")
                 shutil.rmtree(part, ignore_errors=True)
                 command = ("build", "--template", str(TEMPLATE), "--build-dir", str(part))
-                arguments = self._sam(*command, *_overrides(parameters))
+                arguments = self._sam(*command, *_overrides(self._parameters()))
                 run("sam-build", arguments, self._layout, environment=self._environment())
-                part.rename(built)
-            built.touch()
+                part.rename(self.built)
+            self.built.touch()
             _keep_newest(self._layout.builds)
-            if self._layout.build.is_dir() and not self._layout.build.is_symlink():
-                shutil.rmtree(self._layout.build)
-            self._layout.build.unlink(missing_ok=True)
-            self._layout.build.symlink_to(built)
 
     def deploy(self) -> None:
         """
@@ -106,8 +105,7 @@ class Deployment:
         # Said all, for an update keeps the last value of what it is not told.
         defaults = {parameter["ParameterKey"]: parameter.get("DefaultValue", "") for parameter in described}
         command = (
-            # Where it really is: from there it names what is not built.
-            *("deploy", "--template", str(self._layout.build.resolve() / "template.yaml"), "--stack-name", STACK),
+            *("deploy", "--template", str(self.built / "template.yaml"), "--stack-name", STACK),
             *("--s3-bucket", BUCKET, "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
         )
@@ -134,8 +132,8 @@ class Deployment:
         return (
             {name: str(value) for name, value in numbers.items() if value is not None}
             | {
-                "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
-                "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
+                "Runtime": RUNTIME,
+                "Architecture": ARCHITECTURE,
                 "AllowedOrigins": f"http://127.0.0.1:{self._ports['web']},http://localhost:{self._ports['web']}",
                 "EcsEndpointUrl": f"http://127.0.0.1:{self._ports['ecs']}",
                 "WebAppUrl": f"http://127.0.0.1:{self._ports['web']}/",
@@ -203,6 +201,11 @@ class Deployment:
             cloudformation.delete_stack(StackName=STACK)
             if not wait_until(lambda: _status(cloudformation) == "DELETE_COMPLETE", seconds=SETTLE_SECONDS):
                 raise PartFailedError(f"the stack {STACK} stays {_status(cloudformation)}")
+
+
+def built_in(layout: Layout) -> Path:
+    """Where ``sam build`` puts, or has put, what it makes of the sources as they are now."""
+    return layout.builds / fingerprint(*SOURCES, RUNTIME, ARCHITECTURE)
 
 
 def _keep_newest(builds: Path) -> None:

@@ -51,11 +51,6 @@ class Layout:
         return self.state / "idp"
 
     @property
-    def build(self) -> Path:
-        """What ``sam build`` made for this stack, a link to one of ``builds``."""
-        return self.state / "build"
-
-    @property
     def builds(self) -> Path:
         """What ``sam build`` made last in this checkout, each under the fingerprint of what it is made of."""
         return self.tools / "builds"

@@ -34,7 +34,7 @@ def everything(stack: StackFile, layout: Layout) -> Iterator[Place]:
 
 def _files(layout: Layout) -> Iterator[Place]:
     for path in layout.state.rglob("*"):
-        if path.is_file() and not path.is_symlink() and not path.is_relative_to(layout.build):
+        if path.is_file() and not path.is_symlink():
             yield f"file {path.relative_to(layout.state)}", path.read_bytes()
 
 

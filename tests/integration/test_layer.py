@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from local.stack.deploy import built_in
+from local.stack.layout import Layout
 from tests.stacks import ROOT
 
 FUNCTIONS = {
@@ -41,9 +43,9 @@ for service in sys.argv[2:]:
 
 
 @pytest.fixture(scope="module")
-def build(stack_state) -> Path:
-    """The folder that `sam build` made."""
-    return stack_state / "build"
+def build(stack, stack_state) -> Path:
+    """The folder that `sam build` made for the stack."""
+    return built_in(Layout.of(stack_state))
 
 
 @pytest.mark.parametrize(("function", "handler"), FUNCTIONS.items())
