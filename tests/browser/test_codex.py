@@ -10,13 +10,11 @@ from playwright.sync_api import Locator, Page, Response, expect
 
 from local.idp.tokens import JWT_PREFIX, REFRESH_PREFIX
 from local.stack.stack_file import StackFile
-from tests.browser.composing import send
+from tests.browser.composing import START_MS, send
 from tests.e2e.own_sandbox import own_sandbox
 from tests.networks import networks_work
 from tests.waiting import eventually
 
-# The first sign-in of a thread starts a sandbox, which on a busy machine takes its time.
-START_MS = 150_000
 HOPS = 3
 
 CALL = """

@@ -9,13 +9,12 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.composing import send
+from tests.browser.composing import START_MS, send
 from tests.stacks import run_stack, stack_file
 
 pytestmark = pytest.mark.long
 
 PATIENCE_MS = 90_000
-START_MS = 150_000
 
 
 @pytest.mark.parametrize(("victim", "pause"), [("aws", 60), ("ecs", 60), ("model", 60), ("web", 5)])

@@ -7,14 +7,13 @@ from playwright.sync_api import Page, expect
 
 from local.stack.aws_clients import client
 from local.stack.stack_file import StackFile
-from tests.browser.composing import send
+from tests.browser.composing import START_MS, send
 from tests.stacks import run_stack, stack_file
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 
 PATIENCE_MS = 90_000
-START_MS = 150_000
 
 
 def _kept(stack: StackFile) -> bool:

@@ -8,13 +8,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from local.stack.stack_file import StackFile
-from tests.browser.composing import send
+from tests.browser.composing import START_MS, send
 from tests.browser.conftest import profile
 from tests.stacks import ROOT
 
 PICTURES = ROOT / ".local" / "screenshots"
-# The first answer waits for the sandbox to start, which on a busy machine takes its time.
-START_MS = 150_000
 ANSWER_MS = 60_000
 TITLE = "Write hello py and run it"
 
