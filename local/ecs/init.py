@@ -19,14 +19,9 @@ ENDING = (signal.SIGQUIT, signal.SIGTERM)
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it ends."""
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def begin_below() -> None:
-    """Be the command's process, before it is the command."""
-    die_with_parent()
+    """Have the kernel kill this process, the command to be, when the one that started it ends."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
