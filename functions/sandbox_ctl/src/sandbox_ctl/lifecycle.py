@@ -46,6 +46,8 @@ class Detail(StrEnum):
 
 ENDED = frozenset((State.STOPPED, State.FAILED))
 """There is no task, and the next claim is free to begin another generation."""
+STARTED = frozenset((State.RUNNING, State.STOPPING))
+"""There is a task, which may have ended unnoticed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from uuid import uuid4
 from sandbox_ctl.callkeys import USE_LIFE, CallSigner, Scope
 from sandbox_ctl.codex import CodexService
 from sandbox_ctl.daemon import PORT, audience
-from sandbox_ctl.lifecycle import ENDED, State
+from sandbox_ctl.lifecycle import ENDED, STARTED, State
 from sandbox_ctl.memories import MemoryService
 from sandbox_ctl.policies import PolicyService
 from sandbox_ctl.rollout import Rollout
@@ -92,7 +92,7 @@ class SandboxService:
             self.sizes.get(size)
         for _ in range(ATTEMPTS):
             sandbox, policy = self.store.find_with_policy(thread_id)
-            if sandbox is not None and sandbox.state in (State.RUNNING, State.STOPPING):
+            if sandbox is not None and sandbox.state in STARTED:
                 sandbox = self._look_into(sandbox) if self._doubted(sandbox, suspect) else sandbox
             if sandbox is None or sandbox.state in ENDED:
                 if sandbox is not None and waiting_for is not None and sandbox.state == State.FAILED:
@@ -241,7 +241,7 @@ class SandboxService:
             return
         if sandbox.state == State.STARTING:
             self.move_on(sandbox)
-        elif sandbox.state in (State.RUNNING, State.STOPPING) and sandbox.task_arn == task_arn:
+        elif sandbox.state in STARTED and sandbox.task_arn == task_arn:
             self.confirm(sandbox)
 
     def move_on(self, sandbox: Sandbox) -> Sandbox | None:
@@ -309,7 +309,7 @@ class SandboxService:
     def _has_lost_one(self, user_id: str) -> bool:
         """Whether one of the user's sandboxes is over, unnoticed until now: nobody is refused for what is gone."""
         counted = self.store.counted(user_id)
-        living = (sandbox for sandbox in counted if sandbox.state in (State.RUNNING, State.STOPPING))
+        living = (sandbox for sandbox in counted if sandbox.state in STARTED)
         return any(self.confirm(sandbox).state in ENDED for sandbox in living)
 
     def _launch(self, size: str | None) -> Launch:
